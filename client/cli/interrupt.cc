@@ -1,0 +1,62 @@
+#include "client/cli/interrupt.h"
+
+#include <atomic>
+#include <signal.h>
+#include <unistd.h>
+
+#include "client/cli/exit_status.h"
+
+namespace jobpool::cli {
+namespace {
+
+// Lock-free, so that a handler may touch it ([support.signal] of C++20).
+std::atomic<bool> interrupted_once{false};
+static_assert(std::atomic<bool>::is_always_lock_free);
+
+void ExitNow(int) { _exit(static_cast<int>(ExitStatus::kInterrupted)); }
+
+void NoteOrExit(int signal) {
+  if (interrupted_once.exchange(true)) ExitNow(signal);
+}
+
+struct sigaction Install(int signal, void (*handler)(int)) {
+  struct sigaction action {};
+  action.sa_handler = handler;
+  action.sa_flags = SA_RESTART;
+  sigemptyset(&action.sa_mask);
+  struct sigaction before {};
+  sigaction(signal, &action, &before);
+  return before;
+}
+
+}  // namespace
+
+void ExitOnInterrupt() {
+  Install(SIGINT, ExitNow);
+  Install(SIGTERM, ExitNow);
+  Install(SIGPIPE, SIG_DFL);
+}
+
+struct InterruptGuard::SavedHandlers {
+  struct sigaction on_int, on_term, on_hup, on_pipe;
+};
+
+InterruptGuard::InterruptGuard() : saved_(std::make_unique<SavedHandlers>()) {
+  interrupted_once = false;
+  saved_->on_pipe = Install(SIGPIPE, SIG_IGN);
+  saved_->on_int = Install(SIGINT, NoteOrExit);
+  saved_->on_term = Install(SIGTERM, NoteOrExit);
+  saved_->on_hup = Install(SIGHUP, NoteOrExit);
+  if (saved_->on_hup.sa_handler == SIG_IGN) sigaction(SIGHUP, &saved_->on_hup, nullptr);  // nohup
+}
+
+InterruptGuard::~InterruptGuard() {
+  sigaction(SIGPIPE, &saved_->on_pipe, nullptr);
+  sigaction(SIGINT, &saved_->on_int, nullptr);
+  sigaction(SIGTERM, &saved_->on_term, nullptr);
+  sigaction(SIGHUP, &saved_->on_hup, nullptr);
+}
+
+bool InterruptGuard::interrupted() const { return interrupted_once; }
+
+}  // namespace jobpool::cli

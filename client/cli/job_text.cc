@@ -1,0 +1,182 @@
+#include "client/cli/job_text.h"
+
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
+#include "client/cli/table.h"
+#include "client/cli/time_text.h"
+#include "jobpool/printable.h"
+
+namespace jobpool::cli {
+namespace {
+
+constexpr size_t kNameWidth = 32;    // of a display name in a table
+constexpr size_t kResultWidth = 48;  // of a result in a table
+
+std::string ErrorText(const google::rpc::Status& error) {
+  return error.message().empty() ? absl::StrCat("code ", error.code()) : error.message();
+}
+
+std::string PoolText(const v1::Job& job) { return std::string(absl::StripPrefix(job.pool(), "pools/")); }
+
+std::string ProgressText(const v1::Job& job) {
+  if (!job.has_progress()) return "";
+  return absl::StrFormat("%d%%", static_cast<int>(job.progress().ratio() * 100));
+}
+
+/// From its first start to its end, or to now.
+std::string RunTimeText(const v1::Job& job, absl::Time now) {
+  if (!job.has_start_time()) return "";
+  const absl::Time end = job.has_end_time() ? FromProto(job.end_time()) : now;
+  return DurationText(end - FromProto(job.start_time()));
+}
+
+/// An attempt in a line: where, when and how it went.
+std::string AttemptText(const v1::Attempt& attempt) {
+  std::string text =
+      absl::StrCat(attempt.thread_display_name(), " (", attempt.thread(), ", tid ", attempt.os_thread_id(),
+                   ", pid ", attempt.process_id(), ") ", TimeText(FromProto(attempt.start_time())));
+  if (attempt.has_end_time()) {
+    absl::StrAppend(&text, " for ",
+                    DurationText(FromProto(attempt.end_time()) - FromProto(attempt.start_time())));
+  }
+  if (attempt.has_usage()) {
+    absl::StrAppend(&text, ", CPU ",
+                    DurationText(FromProto(attempt.usage().user_cpu_time()) +
+                                 FromProto(attempt.usage().system_cpu_time())));
+  }
+  if (attempt.has_error()) absl::StrAppend(&text, ": ", ErrorText(attempt.error()));
+  return text;
+}
+
+std::string LabelsText(const v1::Job& job) {
+  const std::map<std::string, std::string> sorted(job.labels().begin(), job.labels().end());
+  std::string text;
+  for (const auto& [key, value] : sorted) absl::StrAppend(&text, text.empty() ? "" : " ", key, "=", value);
+  return text;
+}
+
+}  // namespace
+
+bool HasEnded(const v1::Job& job) {
+  return job.state() == v1::Job::SUCCEEDED || job.state() == v1::Job::FAILED ||
+         job.state() == v1::Job::CANCELLED;
+}
+
+std::string StateText(v1::Job::State state) {
+  const std::string& name = v1::Job::State_Name(state);
+  return name.empty() ? absl::StrCat(static_cast<int>(state)) : name;
+}
+
+std::string KindText(const v1::Job& job) {
+  const std::string work = WorkText(job);
+  return work.substr(0, work.find(' '));
+}
+
+std::string WorkText(const v1::Job& job) {
+  if (job.has_sleep()) return absl::StrCat("sleep ", absl::FormatDuration(FromProto(job.sleep().duration())));
+  if (job.has_noop()) {
+    const std::string& payload = job.noop().payload();
+    return payload.empty() ? "noop" : absl::StrCat("noop with ", payload.size(), " bytes");
+  }
+  const v1::Compute& compute = job.compute();
+  switch (compute.work_case()) {
+    case v1::Compute::kPrimes:
+      return absl::StrCat("primes ", compute.primes().limit());
+    case v1::Compute::kFibonacci:
+      return absl::StrCat("fibonacci ", compute.fibonacci().index());
+    case v1::Compute::kPi:
+      return absl::StrCat("pi ", compute.pi().digits());
+    case v1::Compute::kHash: {
+      const std::string text = absl::StrCat("hash ", compute.hash().bytes());
+      return compute.hash().seed() == 0 ? text : absl::StrCat(text, " --seed ", compute.hash().seed());
+    }
+    case v1::Compute::kSpin:
+      return absl::StrCat("spin ", absl::FormatDuration(FromProto(compute.spin().cpu_time())));
+    case v1::Compute::WORK_NOT_SET:
+      break;
+  }
+  return "";
+}
+
+std::string ResultText(const v1::Job& job) {
+  const v1::Result& result = job.result();
+  if (result.has_sleep()) return absl::FormatDuration(FromProto(result.sleep().slept()));
+  if (result.has_noop()) return PrintableBytes(result.noop().payload());
+  const v1::ComputeResult& compute = result.compute();
+  switch (compute.result_case()) {
+    case v1::ComputeResult::kPrimes:
+      return absl::StrCat(compute.primes().count());
+    case v1::ComputeResult::kFibonacci:
+      return compute.fibonacci().digits();
+    case v1::ComputeResult::kPi:
+      return compute.pi().digits();
+    case v1::ComputeResult::kHash:
+      return compute.hash().sha256();
+    case v1::ComputeResult::kSpin:
+      return absl::FormatDuration(FromProto(compute.spin().cpu_time()));
+    case v1::ComputeResult::RESULT_NOT_SET:
+      break;
+  }
+  return "";
+}
+
+std::string JobsTable(const Jobs& jobs, absl::Time now) {
+  Table table({"NAME", "DISPLAY NAME", "STATE", "KIND", "PROGRESS", "POOL", "AGE", "RUN TIME"});
+  for (const v1::Job& job : jobs) {
+    table.AddRow({job.name(), CutToCharacters(job.display_name(), kNameWidth), StateText(job.state()),
+                  KindText(job), ProgressText(job), PoolText(job),
+                  AgeText(now - FromProto(job.create_time())), RunTimeText(job, now)});
+  }
+  return table.ToString();
+}
+
+std::string JoinedJobsTable(const Jobs& jobs, absl::Time now) {
+  Table table({"NAME", "DISPLAY NAME", "STATE", "KIND", "RUN TIME", "RESULT"});
+  for (const v1::Job& job : jobs) {
+    const std::string result = job.has_error() ? ErrorText(job.error()) : ResultText(job);
+    table.AddRow({job.name(), CutToCharacters(job.display_name(), kNameWidth), StateText(job.state()),
+                  KindText(job), RunTimeText(job, now), CutToCharacters(result, kResultWidth)});
+  }
+  return table.ToString();
+}
+
+std::string JobDetails(const v1::Job& job) {
+  Table table;
+  const auto add = [&table](std::string field, std::string value) {
+    if (!value.empty()) table.AddRow({std::move(field), std::move(value)});
+  };
+  add("name", job.name());
+  add("display name", job.display_name());
+  add("state", StateText(job.state()));
+  add("work", WorkText(job));
+  add("pool", PoolText(job));
+  if (job.daemon()) add("daemon", "true");
+  add("labels", LabelsText(job));
+  if (job.has_progress()) add("progress", absl::StrCat(ProgressText(job), " ", job.progress().message()));
+  add("result", ResultText(job));
+  if (job.has_error()) add("error", ErrorText(job.error()));
+  if (job.has_create_time()) add("created", TimeText(FromProto(job.create_time())));
+  if (job.has_start_time()) add("started", TimeText(FromProto(job.start_time())));
+  if (job.has_end_time()) add("ended", TimeText(FromProto(job.end_time())));
+  if (job.has_expire_time()) add("expires", TimeText(FromProto(job.expire_time())));
+  for (const v1::Attempt& attempt : job.attempts()) {
+    add(absl::StrCat("attempt ", attempt.number()), AttemptText(attempt));
+  }
+  return table.ToString();
+}
+
+std::string RunSummary(const v1::Job& job, absl::Duration elapsed) {
+  Table table;
+  table.AddRow({"job", job.name()});
+  table.AddRow({"state", StateText(job.state())});
+  if (job.has_result()) table.AddRow({"result", ResultText(job)});
+  table.AddRow({"elapsed", DurationText(elapsed)});
+  return table.ToString();
+}
+
+}  // namespace jobpool::cli

@@ -1,0 +1,99 @@
+#pragma once
+
+#include <memory>
+
+#include <google/protobuf/empty.pb.h>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "jobpool/v1/job_service.pb.h"
+#include "jobpool/v1/pool_service.pb.h"
+#include "jobpool/v1/thread_service.pb.h"
+
+namespace jobpool {
+
+/// How a Client connects.
+struct ClientOptions {
+  /// How long a call waits for a connection that is not up yet before it fails
+  /// with UNAVAILABLE. A refused connection fails at once.
+  absl::Duration connect_timeout = absl::Seconds(5);
+};
+
+/// How one call is made.
+struct CallOptions {
+  /// When the call is given up with DEADLINE_EXCEEDED. Default: never.
+  absl::Time deadline = absl::InfiniteFuture();
+};
+
+/// A connection to a jobpool server, with one blocking method for each RPC; what
+/// they do is said in proto/jobpool/v1. Connects at the first call and again
+/// after a loss.
+///
+/// A call that fails gives the server's code and message, and the google.rpc
+/// details as payloads: see errors.h. Where the server could not be reached or
+/// did not answer in time, the message names its address. Nothing is retried.
+///
+/// Thread-safe: calls of several threads share the connection and run at the
+/// same time. Must outlive its calls.
+class Client {
+ public:
+  /// A client of the server at `address`: `HOST:PORT`, `[IPV6]:PORT`,
+  /// `unix:PATH`, or a URI of another gRPC scheme (`dns:`, `ipv4:`, `ipv6:`,
+  /// `unix-abstract:`). Does not connect yet. INVALID_ARGUMENT: it is none of
+  /// these.
+  static absl::StatusOr<std::unique_ptr<Client>> Create(absl::string_view address,
+                                                        const ClientOptions& options = ClientOptions());
+
+  ~Client();
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+
+  // JobService
+
+  absl::StatusOr<v1::Job> SubmitJob(const v1::SubmitJobRequest& request,
+                                    const CallOptions& options = CallOptions());
+  absl::StatusOr<v1::Job> RunJob(const v1::RunJobRequest& request,
+                                 const CallOptions& options = CallOptions());
+  absl::StatusOr<v1::Job> GetJob(const v1::GetJobRequest& request,
+                                 const CallOptions& options = CallOptions());
+  absl::StatusOr<v1::ListJobsResponse> ListJobs(const v1::ListJobsRequest& request,
+                                                const CallOptions& options = CallOptions());
+  absl::StatusOr<v1::Job> UpdateJob(const v1::UpdateJobRequest& request,
+                                    const CallOptions& options = CallOptions());
+  absl::StatusOr<v1::WaitJobsResponse> WaitJobs(const v1::WaitJobsRequest& request,
+                                                const CallOptions& options = CallOptions());
+  absl::StatusOr<v1::Job> CancelJob(const v1::CancelJobRequest& request,
+                                    const CallOptions& options = CallOptions());
+  absl::StatusOr<google::protobuf::Empty> DeleteJob(const v1::DeleteJobRequest& request,
+                                                    const CallOptions& options = CallOptions());
+
+  // ThreadService
+
+  absl::StatusOr<v1::ListThreadsResponse> ListThreads(const v1::ListThreadsRequest& request,
+                                                      const CallOptions& options = CallOptions());
+  absl::StatusOr<v1::GetActiveCountResponse> GetActiveCount(const v1::GetActiveCountRequest& request,
+                                                            const CallOptions& options = CallOptions());
+  absl::StatusOr<v1::Thread> GetThread(const v1::GetThreadRequest& request,
+                                       const CallOptions& options = CallOptions());
+  absl::StatusOr<v1::Thread> GetCurrentThread(const v1::GetCurrentThreadRequest& request,
+                                              const CallOptions& options = CallOptions());
+  absl::StatusOr<v1::Thread> UpdateThread(const v1::UpdateThreadRequest& request,
+                                          const CallOptions& options = CallOptions());
+
+  // PoolService
+
+  absl::StatusOr<v1::ListPoolsResponse> ListPools(const v1::ListPoolsRequest& request,
+                                                  const CallOptions& options = CallOptions());
+  absl::StatusOr<v1::Pool> GetPool(const v1::GetPoolRequest& request,
+                                   const CallOptions& options = CallOptions());
+
+ private:
+  class Connection;  // the channel and its stubs: gRPC stays out of this header
+
+  explicit Client(std::unique_ptr<Connection> connection);
+
+  const std::unique_ptr<Connection> connection_;
+};
+
+}  // namespace jobpool

@@ -1,0 +1,93 @@
+#include "server/app/app.h"
+
+#include <random>
+#include <string>
+#include <utility>
+
+#include <prometheus/gauge.h>
+#include <spdlog/spdlog.h>
+
+#include "server/app/drain.h"
+#include "server/base/status_macros.h"
+#include "server/telemetry/log.h"
+
+namespace jobpool {
+namespace {
+
+// A small fixed number: for calls that look, not for jobs.
+constexpr int kServiceThreads = 4;
+constexpr int kMaxWaitingCalls = 10'000;
+// How long calls that were answered may take to get out at the end.
+constexpr absl::Duration kCallGrace = absl::Seconds(1);
+
+PipelineOptions PipelineOf(const Config& config) {
+  PipelineOptions options;
+  options.pools = config.pools;
+  std::random_device random;
+  options.seed = (uint64_t{random()} << 32) | random();
+  return options;
+}
+
+}  // namespace
+
+App::App(Config config)
+    : config_(std::move(config)),
+      main_thread_(threads_, ThreadRole::kMain, ""),
+      metrics_(std::make_shared<prometheus::Registry>()),
+      rpc_metrics_(*metrics_),
+      process_metrics_(std::make_shared<ProcessMetrics>()),
+      store_(static_cast<size_t>(config_.max_ended_jobs)),
+      pipeline_(PipelineOf(config_), handlers_, store_, threads_, *metrics_),
+      live_metrics_(std::make_shared<LiveMetrics>(threads_, pipeline_.pools())),
+      service_pool_(threads_, kServiceThreads, kServiceThreads, kMaxWaitingCalls),
+      job_service_(pipeline_, service_pool_, rpc_metrics_),
+      thread_service_(threads_, service_pool_, rpc_metrics_),
+      pool_service_(pipeline_.pools(), threads_, service_pool_, rpc_metrics_),
+      health_service_({"jobpool.v1.JobService", "jobpool.v1.ThreadService", "jobpool.v1.PoolService",
+                       "grpc.health.v1.Health"},
+                      rpc_metrics_),
+      http_server_(threads_, {metrics_, process_metrics_, live_metrics_}) {
+  prometheus::BuildGauge()
+      .Name("jobpool_build_info")
+      .Help("What runs: always 1.")
+      .Register(*metrics_)
+      .Add({{"version", JOBPOOL_VERSION}})
+      .Set(1);
+}
+
+App::~App() {
+  health_service_.Shutdown();
+  grpc_server_.Stop(absl::ZeroDuration());
+  http_server_.Stop();
+}
+
+absl::Status App::Start() {
+  JOBPOOL_ASSIGN_OR_RETURN(grpc_address_, ListenAddress::Parse(config_.grpc_listen));
+  JOBPOOL_ASSIGN_OR_RETURN(http_address_, ListenAddress::Parse(config_.http_listen));
+  // HTTP first: it can still be given up when gRPC's port is taken, and nobody has been served.
+  JOBPOOL_RETURN_IF_ERROR(http_server_.Start(http_address_));
+  JOBPOOL_RETURN_IF_ERROR(
+      grpc_server_.Start(grpc_address_, {&job_service_, &thread_service_, &pool_service_, &health_service_}));
+  health_service_.SetServing(true);
+  http_server_.SetReady(true);
+  Log().info("serving grpc={} http={} version={}", grpc_address(), http_address(), JOBPOOL_VERSION);
+  return absl::OkStatus();
+}
+
+bool App::Shutdown(int hurry) {
+  health_service_.SetServing(false);
+  http_server_.SetReady(false);
+  live_metrics_->SetDraining();
+  const bool drained = DrainJobs(pipeline_, config_.drain_timeout, hurry);
+  health_service_.Shutdown();
+  grpc_server_.Stop(kCallGrace);
+  if (drained) pipeline_.Stop();
+  http_server_.Stop();
+  Log().info("stopped");
+  return drained;
+}
+
+std::string App::grpc_address() const { return grpc_address_.ToString(grpc_server_.port()); }
+std::string App::http_address() const { return http_address_.ToString(http_server_.port()); }
+
+}  // namespace jobpool

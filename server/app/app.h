@@ -1,0 +1,72 @@
+#pragma once
+
+#include <memory>
+
+#include <prometheus/registry.h>
+
+#include "absl/status/status.h"
+#include "server/app/config.h"
+#include "server/app/grpc_server.h"
+#include "server/app/http_server.h"
+#include "server/app/live_metrics.h"
+#include "server/handlers/registry.h"
+#include "server/pipeline/pipeline.h"
+#include "server/service/health_service.h"
+#include "server/service/job_service.h"
+#include "server/service/pool_service.h"
+#include "server/service/thread_service.h"
+#include "server/store/memory_store.h"
+#include "server/telemetry/process_metrics.h"
+#include "server/telemetry/rpc_metrics.h"
+#include "server/workers/service_pool.h"
+#include "server/workers/thread_registry.h"
+
+namespace jobpool {
+
+/// A whole server: owns everything, in the order of its dependencies. Made,
+/// started, shut down and destroyed by one thread, the one that it calls
+/// MainThread.
+class App {
+ public:
+  explicit App(Config config);
+  ~App();
+  App(const App&) = delete;
+  App& operator=(const App&) = delete;
+
+  /// Serves from now on. UNAVAILABLE: an address cannot be had; then nothing is
+  /// left half started.
+  absl::Status Start();
+
+  /// Shuts down after the contract: refuses submissions, cancels daemon jobs,
+  /// waits for the others, at most `drain_timeout`, cancels the rest and gives it
+  /// 5 s. `hurry`: a descriptor that becomes readable when it shall not wait any
+  /// longer (a second signal). Returns whether every job has ended.
+  bool Shutdown(int hurry);
+
+  std::string grpc_address() const;
+  std::string http_address() const;
+
+ private:
+  const Config config_;
+  ListenAddress grpc_address_;
+  ListenAddress http_address_;
+
+  ThreadRegistry threads_;
+  RegisteredThread main_thread_;
+  std::shared_ptr<prometheus::Registry> metrics_;
+  RpcMetrics rpc_metrics_;
+  std::shared_ptr<ProcessMetrics> process_metrics_;
+  HandlerRegistry handlers_;
+  MemoryStore store_;
+  Pipeline pipeline_;
+  std::shared_ptr<LiveMetrics> live_metrics_;
+  ServicePool service_pool_;
+  JobService job_service_;
+  ThreadService thread_service_;
+  PoolService pool_service_;
+  HealthService health_service_;
+  HttpServer http_server_;
+  GrpcServer grpc_server_;
+};
+
+}  // namespace jobpool

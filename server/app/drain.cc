@@ -1,0 +1,67 @@
+#include "server/app/drain.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <spdlog/spdlog.h>
+
+#include "absl/time/clock.h"
+#include "server/telemetry/log.h"
+
+namespace jobpool {
+namespace {
+
+constexpr absl::Duration kGrace = absl::Seconds(5);
+
+// Becomes readable, and stays so, once it was raised.
+class Event {
+ public:
+  Event() : descriptor_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+  ~Event() { close(descriptor_); }
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+
+  void Raise() const { eventfd_write(descriptor_, 1); }
+  int descriptor() const { return descriptor_; }
+
+ private:
+  const int descriptor_;
+};
+
+// Waits for `event`, until `timeout` has passed or `hurry` is readable (-1: never).
+// Returns whether the event came.
+bool Await(const Event& event, absl::Duration timeout, int hurry) {
+  const absl::Time deadline = absl::Now() + timeout;
+  for (;;) {
+    pollfd descriptors[] = {{event.descriptor(), POLLIN, 0}, {hurry, POLLIN, 0}};
+    const int64_t left = absl::ToInt64Milliseconds(absl::Ceil(deadline - absl::Now(), absl::Milliseconds(1)));
+    const int ready = poll(descriptors, 2, static_cast<int>(std::max<int64_t>(0, left)));
+    if (descriptors[0].revents != 0) return true;
+    if (ready == 0 || (ready > 0 && descriptors[1].revents != 0) || (ready < 0 && errno != EINTR))
+      return false;
+  }
+}
+
+}  // namespace
+
+bool DrainJobs(Pipeline& pipeline, absl::Duration timeout, int hurry) {
+  const auto empty = std::make_shared<Event>();  // the last job may raise it after we gave up
+  pipeline.Close([empty] { empty->Raise(); });
+  const size_t daemons = pipeline.control().CancelWhere([](const LiveJob& job) { return job.daemon(); },
+                                                        CancelReason::kInterrupted);
+  Log().info("shutting down live_jobs={} daemon_jobs_cancelled={} drain_timeout={}s", pipeline.live_jobs(),
+             daemons, absl::ToDoubleSeconds(timeout));
+  if (Await(*empty, timeout, hurry)) return true;
+  const size_t rest =
+      pipeline.control().CancelWhere([](const LiveJob&) { return true; }, CancelReason::kInterrupted);
+  Log().warn("jobs interrupted count={}", rest);
+  if (Await(*empty, kGrace, -1)) return true;
+  Log().error("jobs did not end when asked to count={}", pipeline.live_jobs());
+  return false;
+}
+
+}  // namespace jobpool

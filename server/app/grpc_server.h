@@ -1,0 +1,38 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <grpcpp/server.h>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "server/app/config.h"
+
+namespace jobpool {
+
+/// The gRPC server with its port. Not thread-safe but for Stop.
+class GrpcServer {
+ public:
+  ~GrpcServer();
+
+  /// Listens and serves `services` from now on, which outlive it. UNAVAILABLE:
+  /// the address cannot be had.
+  absl::Status Start(const ListenAddress& address, const std::vector<grpc::Service*>& services);
+
+  /// Takes no more calls, waits for the open ones until `grace` has passed, then
+  /// ends them. Idempotent.
+  void Stop(absl::Duration grace);
+
+  int port() const { return port_; }
+
+ private:
+  absl::Status LockSocket(const std::string& path);
+
+  int port_ = 0;
+  int socket_lock_ = -1;  // descriptor of PATH.lock, held while we serve on PATH
+  std::unique_ptr<grpc::Server> server_;
+};
+
+}  // namespace jobpool

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <atomic>
+
+#include "absl/time/time.h"
+#include "server/base/mutex.h"
+
+namespace jobpool {
+
+/// Why a job was asked to end.
+enum class CancelReason : unsigned char {
+  kNone,
+  kRequested,    // by CancelJob
+  kCallerGone,   // the RunJob call that it belonged to ended early
+  kInterrupted,  // the server shuts down
+};
+
+/// Carries the wish that a piece of work ends early to the thread that does it.
+/// Thread-safe. Lives as long as the attempt that it belongs to.
+class CancelToken {
+ public:
+  /// Asks. Only the first reason counts.
+  void Cancel(CancelReason reason);
+
+  /// Cheap enough for an inner loop.
+  bool cancelled() const { return reason() != CancelReason::kNone; }
+  CancelReason reason() const { return reason_.load(std::memory_order_acquire); }
+
+  /// Sleeps for `duration` by the monotonic clock. Returns false at once when,
+  /// or if, the token is cancelled.
+  bool SleepFor(absl::Duration duration);
+
+ private:
+  std::atomic<CancelReason> reason_{CancelReason::kNone};
+  Mutex mu_;  // orders Cancel against a sleeper that is about to wait
+  CondVar cancelled_cv_;
+};
+
+}  // namespace jobpool

@@ -1,0 +1,19 @@
+#include "server/base/progress.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace jobpool {
+
+void Progress::Set(double ratio, std::string message) {
+  MutexLock lock(mu_);
+  const double before = value_ ? value_->ratio : 0;
+  value_ = Value{std::clamp(ratio, before, 1.0), std::move(message)};
+}
+
+std::optional<Progress::Value> Progress::Get() const {
+  MutexLock lock(mu_);
+  return value_;
+}
+
+}  // namespace jobpool

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "absl/time/time.h"
+
+namespace jobpool {
+
+// The bounds that callers are promised; proto/jobpool/v1 states each beside its
+// field. Sizes in characters count Unicode code points.
+
+inline constexpr size_t kMaxDisplayNameCharacters = 128;
+inline constexpr size_t kMaxThreadNameCharacters = 64;
+inline constexpr size_t kMaxLabels = 32;
+inline constexpr size_t kMaxLabelKeyBytes = 63;
+inline constexpr size_t kMaxLabelValueCharacters = 63;
+inline constexpr size_t kMaxIdBytes = 63;
+
+inline constexpr absl::Duration kMaxRetention = absl::Hours(30 * 24);
+inline constexpr absl::Duration kDefaultRetention = absl::Hours(24);
+inline constexpr absl::Duration kMaxTimeout = absl::Hours(30 * 24);
+
+inline constexpr absl::Duration kMaxSleep = absl::Hours(7 * 24);
+inline constexpr int64_t kMaxPrimesLimit = 1'000'000'000'000;
+inline constexpr int64_t kMaxFibonacciIndex = 1'000'000;
+inline constexpr int32_t kMinPiDigits = 1;
+inline constexpr int32_t kMaxPiDigits = 200'000;
+inline constexpr int64_t kMaxHashBytes = int64_t{1} << 40;
+inline constexpr absl::Duration kMaxSpin = absl::Hours(24);
+inline constexpr size_t kMaxPayloadBytes = size_t{1} << 20;
+
+inline constexpr int kDefaultPageSize = 50;
+inline constexpr int kMaxPageSize = 1000;
+inline constexpr int kDefaultThreadPageSize = 1000;
+inline constexpr int kMaxThreadPageSize = 10'000;
+inline constexpr int kMaxWaitNames = 10'000;
+
+/// No answer is larger: gRPC's clients receive 4 MiB by default.
+inline constexpr size_t kMaxAnswerBytes = size_t{3} << 20;
+
+}  // namespace jobpool

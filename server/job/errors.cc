@@ -1,0 +1,177 @@
+#include "server/job/errors.h"
+
+#include <utility>
+
+#include "absl/strings/cord.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "google/rpc/error_details.pb.h"
+#include "jobpool/v1/error_reason.pb.h"
+
+namespace jobpool {
+namespace {
+
+using Metadata = std::vector<std::pair<std::string, std::string>>;
+
+void Attach(absl::Status& status, const google::protobuf::Message& detail) {
+  status.SetPayload(absl::StrCat("type.googleapis.com/", detail.GetDescriptor()->full_name()),
+                    absl::Cord(detail.SerializeAsString()));
+}
+
+absl::Status Make(absl::StatusCode code, v1::ErrorReason reason, absl::string_view message,
+                  const Metadata& metadata = {}) {
+  absl::Status status(code, message);
+  google::rpc::ErrorInfo info;
+  info.set_reason(v1::ErrorReason_Name(reason));
+  info.set_domain("jobpool");
+  for (const auto& [key, value] : metadata) (*info.mutable_metadata())[key] = value;
+  Attach(status, info);
+  return status;
+}
+
+absl::Status NotFound(v1::ErrorReason reason, absl::string_view type, absl::string_view resource_type,
+                      absl::string_view name) {
+  absl::Status status = Make(absl::StatusCode::kNotFound, reason,
+                             absl::StrCat("no ", type, " \"", name, "\""), {{"name", std::string(name)}});
+  google::rpc::ResourceInfo resource;
+  resource.set_resource_type(std::string(resource_type));
+  resource.set_resource_name(std::string(name));
+  resource.set_description("never was, has ended, was deleted or has expired");
+  Attach(status, resource);
+  return status;
+}
+
+absl::Status WrongState(v1::ErrorReason reason, absl::string_view message, absl::string_view name,
+                        absl::string_view state) {
+  absl::Status status = Make(absl::StatusCode::kFailedPrecondition, reason, message,
+                             {{"name", std::string(name)}, {"state", std::string(state)}});
+  google::rpc::PreconditionFailure failure;
+  auto* violation = failure.add_violations();
+  violation->set_type("STATE");
+  violation->set_subject(std::string(name));
+  violation->set_description(std::string(message));
+  Attach(status, failure);
+  return status;
+}
+
+void AttachRetry(absl::Status& status, absl::Duration delay) {
+  google::rpc::RetryInfo retry;
+  const int64_t seconds = absl::IDivDuration(delay, absl::Seconds(1), &delay);
+  retry.mutable_retry_delay()->set_seconds(seconds);
+  retry.mutable_retry_delay()->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(delay)));
+  Attach(status, retry);
+}
+
+void AttachQuota(absl::Status& status, absl::string_view subject, absl::string_view description) {
+  google::rpc::QuotaFailure quota;
+  auto* violation = quota.add_violations();
+  violation->set_subject(std::string(subject));
+  violation->set_description(std::string(description));
+  Attach(status, quota);
+}
+
+}  // namespace
+
+absl::Status InvalidFieldsError(const std::vector<FieldViolation>& violations) {
+  google::rpc::BadRequest bad;
+  Metadata metadata;
+  for (const FieldViolation& violation : violations) {
+    auto* field = bad.add_field_violations();
+    field->set_field(violation.field);
+    field->set_description(violation.description);
+    metadata.emplace_back(violation.field, violation.description);
+  }
+  const std::string message = absl::StrJoin(violations, "; ", [](std::string* out, const FieldViolation& v) {
+    absl::StrAppend(out, v.field, ": ", v.description);
+  });
+  absl::Status status = Make(absl::StatusCode::kInvalidArgument, v1::INVALID_FIELD, message, metadata);
+  Attach(status, bad);
+  return status;
+}
+
+absl::Status JobNotFoundError(absl::string_view name) {
+  return NotFound(v1::JOB_NOT_FOUND, "job", "jobpool.v1.Job", name);
+}
+
+absl::Status ThreadNotFoundError(absl::string_view name) {
+  return NotFound(v1::THREAD_NOT_FOUND, "thread", "jobpool.v1.Thread", name);
+}
+
+absl::Status PoolNotFoundError(absl::string_view name) {
+  return NotFound(v1::POOL_NOT_FOUND, "pool", "jobpool.v1.Pool", name);
+}
+
+absl::Status ServiceNotFoundError(absl::string_view name) {
+  return NotFound(v1::SERVICE_NOT_FOUND, "service", "grpc.health.v1.Health", name);
+}
+
+absl::Status JobExistsError(absl::string_view name) {
+  absl::Status status = Make(absl::StatusCode::kAlreadyExists, v1::JOB_EXISTS,
+                             absl::StrCat("job \"", name, "\" exists"), {{"name", std::string(name)}});
+  google::rpc::ResourceInfo resource;
+  resource.set_resource_type("jobpool.v1.Job");
+  resource.set_resource_name(std::string(name));
+  resource.set_description("the id is taken");
+  Attach(status, resource);
+  return status;
+}
+
+absl::Status JobEndedError(absl::string_view name, absl::string_view state) {
+  return WrongState(v1::JOB_ENDED, absl::StrCat("job \"", name, "\" has ended: ", state), name, state);
+}
+
+absl::Status JobNotEndedError(absl::string_view name, absl::string_view state) {
+  return WrongState(v1::JOB_NOT_ENDED, absl::StrCat("job \"", name, "\" has not ended: ", state), name,
+                    state);
+}
+
+absl::Status QueueFullError(absl::string_view pool, int64_t limit, absl::Duration retry_delay) {
+  const std::string message = absl::StrCat("the queue of \"", pool, "\" is full: ", limit, " jobs");
+  absl::Status status = Make(absl::StatusCode::kResourceExhausted, v1::QUEUE_FULL, message,
+                             {{"pool", std::string(pool)}, {"limit", absl::StrCat(limit)}});
+  AttachQuota(status, pool, message);
+  AttachRetry(status, retry_delay);
+  return status;
+}
+
+absl::Status TooManyCallsError(absl::string_view what, int64_t limit) {
+  const std::string message = absl::StrCat("already ", limit, " ", what);
+  absl::Status status = Make(absl::StatusCode::kResourceExhausted, v1::TOO_MANY_CALLS, message,
+                             {{"limit", absl::StrCat(limit)}});
+  AttachQuota(status, what, message);
+  AttachRetry(status, absl::Seconds(1));
+  return status;
+}
+
+absl::Status ShuttingDownError() {
+  absl::Status status = Make(absl::StatusCode::kUnavailable, v1::SHUTTING_DOWN, "the server shuts down");
+  AttachRetry(status, absl::Seconds(1));
+  return status;
+}
+
+absl::Status InternalError(absl::string_view message) {
+  return Make(absl::StatusCode::kInternal, v1::INTERNAL_ERROR, message);
+}
+
+absl::Status CallCancelledError() {
+  return Make(absl::StatusCode::kCancelled, v1::CALL_CANCELLED, "the call ended before its answer");
+}
+
+absl::Status JobCancelledError(CancelReason reason) {
+  switch (reason) {
+    case CancelReason::kCallerGone:
+      return Make(absl::StatusCode::kCancelled, v1::CALLER_GONE, "the RunJob call that it belonged to ended");
+    case CancelReason::kInterrupted:
+      return Make(absl::StatusCode::kCancelled, v1::INTERRUPTED, "interrupted: the server shut down");
+    case CancelReason::kRequested:
+    case CancelReason::kNone:
+      break;
+  }
+  return Make(absl::StatusCode::kCancelled, v1::CANCEL_REQUESTED, "cancelled by request");
+}
+
+absl::Status WorkFailedError(const absl::Status& cause) {
+  return Make(cause.code(), v1::WORK_FAILED, cause.message());
+}
+
+}  // namespace jobpool

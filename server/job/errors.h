@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "server/base/cancel_token.h"
+
+namespace jobpool {
+
+// The errors that callers can see, all of them made here. Each is a status whose
+// payloads are google.rpc details under "type.googleapis.com/google.rpc.X":
+// always one ErrorInfo (domain `jobpool`, a reason of jobpool.v1.ErrorReason),
+// and beside it what proto/jobpool/v1/error_reason.proto says.
+
+/// What is wrong with a request; `field` is its path there, `job.sleep.duration`.
+struct FieldViolation {
+  std::string field;
+  std::string description;
+};
+
+/// REQUIRES: `violations` is not empty.
+absl::Status InvalidFieldsError(const std::vector<FieldViolation>& violations);
+
+absl::Status JobNotFoundError(absl::string_view name);
+absl::Status ThreadNotFoundError(absl::string_view name);
+absl::Status PoolNotFoundError(absl::string_view name);
+/// Of the health service.
+absl::Status ServiceNotFoundError(absl::string_view name);
+absl::Status JobExistsError(absl::string_view name);
+
+/// `state`: which one it ended in, as jobpool.v1.Job.State spells it.
+absl::Status JobEndedError(absl::string_view name, absl::string_view state);
+absl::Status JobNotEndedError(absl::string_view name, absl::string_view state);
+
+/// `retry_delay`: when one place in the queue can be expected to be free.
+absl::Status QueueFullError(absl::string_view pool, int64_t limit, absl::Duration retry_delay);
+/// `what`: of which there are already `limit`.
+absl::Status TooManyCallsError(absl::string_view what, int64_t limit);
+absl::Status ShuttingDownError();
+absl::Status InternalError(absl::string_view message);
+absl::Status CallCancelledError();
+
+/// Why a job was CANCELLED. REQUIRES: `reason` is not kNone.
+absl::Status JobCancelledError(CancelReason reason);
+
+/// Why a job FAILED: `cause`, as the handler said it.
+absl::Status WorkFailedError(const absl::Status& cause);
+
+}  // namespace jobpool

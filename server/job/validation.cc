@@ -1,0 +1,151 @@
+#include "server/job/validation.h"
+
+#include <optional>
+#include <variant>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "server/job/resource_name.h"
+
+namespace jobpool {
+namespace {
+
+constexpr size_t kMaxViolations = 100;
+
+// How many characters; nothing if it is not UTF-8 (RFC 3629: no surrogates, no
+// overlong forms, nothing past U+10FFFF) or holds a control character (Unicode's
+// category Cc: C0, DEL, C1).
+std::optional<size_t> CountPrintable(absl::string_view text) {
+  size_t count = 0;
+  for (size_t i = 0; i < text.size(); ++count) {
+    const auto lead = static_cast<unsigned char>(text[i]);
+    size_t length = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+    if ((lead >= 0x80 && lead < 0xc2) || lead > 0xf4 || i + length > text.size()) return std::nullopt;
+    char32_t point = length == 1 ? lead : lead & (0x7f >> length);
+    for (size_t k = 1; k < length; ++k) {
+      const auto next = static_cast<unsigned char>(text[i + k]);
+      if ((next & 0xc0) != 0x80) return std::nullopt;
+      point = (point << 6) | (next & 0x3f);
+    }
+    const bool overlong = (length == 3 && point < 0x800) || (length == 4 && point < 0x10000);
+    const bool surrogate = point >= 0xd800 && point <= 0xdfff;
+    const bool control = point < 0x20 || (point >= 0x7f && point < 0xa0);
+    if (overlong || surrogate || control || point > 0x10ffff) return std::nullopt;
+    i += length;
+  }
+  return count;
+}
+
+bool IsLabelKey(absl::string_view key) {
+  if (key.empty() || key.size() > kMaxLabelKeyBytes || !absl::ascii_islower(key.front())) return false;
+  for (const unsigned char c : key) {
+    if (!absl::ascii_islower(c) && !absl::ascii_isdigit(c) && c != '_' && c != '-') return false;
+  }
+  return true;
+}
+
+// For a message: what the caller may read back of a key that is not one.
+std::string Shown(absl::string_view text) {
+  if (!CountPrintable(text).has_value()) return "(not printable)";
+  return absl::StrCat("\"", CutAtCharacter(text, 80), "\"");
+}
+
+}  // namespace
+
+void Violations::Add(absl::string_view field, absl::string_view description) {
+  if (violations_.size() < kMaxViolations) {
+    violations_.push_back({std::string(field), std::string(description)});
+  }
+}
+
+absl::Status Violations::ToStatus() const {
+  return violations_.empty() ? absl::OkStatus() : InvalidFieldsError(violations_);
+}
+
+void CheckDisplayName(absl::string_view value, size_t max_characters, absl::string_view field,
+                      Violations& violations) {
+  const std::optional<size_t> count = CountPrintable(value);
+  if (!count.has_value()) {
+    violations.Add(field, "must be UTF-8 without control characters");
+  } else if (*count < 1 || *count > max_characters) {
+    violations.Add(field, absl::StrCat("must be 1 to ", max_characters, " characters, has ", *count));
+  }
+}
+
+void CheckJobId(absl::string_view value, absl::string_view field, Violations& violations) {
+  if (!IsResourceId(value)) violations.Add(field, "must match [a-z]([a-z0-9-]{0,61}[a-z0-9])?");
+}
+
+void CheckLabels(const Labels& labels, absl::string_view field, Violations& violations) {
+  if (labels.size() > kMaxLabels) {
+    violations.Add(field, absl::StrCat("must be at most ", kMaxLabels, " labels, are ", labels.size()));
+    return;
+  }
+  for (const auto& [key, value] : labels) {
+    if (!IsLabelKey(key)) {
+      violations.Add(field, absl::StrCat("key ", Shown(key), " must match [a-z][a-z0-9_-]{0,62}"));
+      continue;
+    }
+    const std::optional<size_t> count = CountPrintable(value);
+    if (!count.has_value()) {
+      violations.Add(absl::StrCat(field, ".", key), "must be UTF-8 without control characters");
+    } else if (*count > kMaxLabelValueCharacters) {
+      violations.Add(absl::StrCat(field, ".", key),
+                     absl::StrCat("must be at most ", kMaxLabelValueCharacters, " characters, has ", *count));
+    }
+  }
+}
+
+void CheckRange(int64_t value, int64_t min, int64_t max, absl::string_view field, Violations& violations) {
+  if (value < min || value > max) {
+    violations.Add(field, absl::StrCat("must be ", min, " to ", max, ", is ", value));
+  }
+}
+
+void CheckRange(absl::Duration value, absl::Duration max, absl::string_view field, Violations& violations) {
+  if (value < absl::ZeroDuration() || value > max) {
+    violations.Add(field, absl::StrCat("must be 0 to ", absl::FormatDuration(max), ", is ",
+                                       absl::FormatDuration(value)));
+  }
+}
+
+void CheckPayload(absl::string_view payload, absl::string_view field, Violations& violations) {
+  if (payload.size() > kMaxPayloadBytes) {
+    violations.Add(field, absl::StrCat("must be at most ", kMaxPayloadBytes, " bytes, has ", payload.size()));
+  }
+}
+
+void CheckWork(const Work& work, absl::string_view prefix, Violations& violations) {
+  const auto path = [&](absl::string_view field) { return absl::StrCat(prefix, ".", field); };
+  struct Checker {
+    const decltype(path)& at;
+    Violations& out;
+    void operator()(const SleepWork& w) { CheckRange(w.duration, kMaxSleep, at("sleep.duration"), out); }
+    void operator()(const PrimesWork& w) {
+      CheckRange(w.limit, 0, kMaxPrimesLimit, at("compute.primes.limit"), out);
+    }
+    void operator()(const FibonacciWork& w) {
+      CheckRange(w.index, 0, kMaxFibonacciIndex, at("compute.fibonacci.index"), out);
+    }
+    void operator()(const PiWork& w) {
+      CheckRange(w.digits, kMinPiDigits, kMaxPiDigits, at("compute.pi.digits"), out);
+    }
+    void operator()(const HashWork& w) {
+      CheckRange(w.bytes, 0, kMaxHashBytes, at("compute.hash.bytes"), out);
+    }
+    void operator()(const SpinWork& w) { CheckRange(w.cpu_time, kMaxSpin, at("compute.spin.cpu_time"), out); }
+    void operator()(const NoopWork& w) {
+      if (w.payload != nullptr) CheckPayload(*w.payload, at("noop.payload"), out);
+    }
+  };
+  std::visit(Checker{path, violations}, work);
+}
+
+absl::string_view CutAtCharacter(absl::string_view text, size_t max_bytes) {
+  if (text.size() <= max_bytes) return text;
+  // Back to a byte that begins a character (not 10xxxxxx).
+  while (max_bytes > 0 && (static_cast<unsigned char>(text[max_bytes]) & 0xc0) == 0x80) --max_bytes;
+  return text.substr(0, max_bytes);
+}
+
+}  // namespace jobpool

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "server/pipeline/job_log.h"
+#include "server/pipeline/job_table.h"
+#include "server/pipeline/live_job.h"
+#include "server/store/job_store.h"
+#include "server/telemetry/job_metrics.h"
+
+namespace jobpool {
+
+/// The one writer of ends: records a job's end, then announces it. Thread-safe.
+class Completion {
+ public:
+  /// All outlive it. `pools`: the names, in the order of the metrics' indexes.
+  Completion(JobTable& table, JobStore& store, JobMetrics& metrics, JobLog& log,
+             std::vector<std::string> pools)
+      : table_(table), store_(store), metrics_(metrics), log_(log), pools_(std::move(pools)) {}
+
+  /// Takes `job` from state `from` to its end. Returns false, and does nothing,
+  /// if it is in another state. When this returns, everybody who waited has been
+  /// told. `usage`: of the attempt, if there was one.
+  bool End(const std::shared_ptr<LiveJob>& job, JobState from, JobState end, ResourceUsage usage,
+           Outcome how);
+
+ private:
+  void Count(const JobRecord& job);
+
+  JobTable& table_;
+  JobStore& store_;
+  JobMetrics& metrics_;
+  JobLog& log_;
+  const std::vector<std::string> pools_;
+};
+
+}  // namespace jobpool

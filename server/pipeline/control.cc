@@ -1,0 +1,71 @@
+#include "server/pipeline/control.h"
+
+#include <utility>
+
+#include "server/base/status_macros.h"
+#include "server/job/errors.h"
+#include "server/job/resource_name.h"
+
+namespace jobpool {
+namespace {
+
+absl::Status EndedError(const JobRecord& job) {
+  return JobEndedError(JobName(job.id), JobStateName(job.state));
+}
+
+}  // namespace
+
+absl::StatusOr<JobSnapshot> Control::Cancel(const std::string& id) {
+  JOBPOOL_ASSIGN_OR_RETURN(const JobHandle job, reader_.Find(id));
+  if (job.live == nullptr) return EndedError(*job.ended);
+  if (const JobSnapshot before = job.live->Snapshot(); IsEnded(before.record.state)) {
+    return EndedError(before.record);
+  }
+  Cancel(job.live, CancelReason::kRequested);
+  return job.live->Snapshot();
+}
+
+void Control::Cancel(const std::shared_ptr<LiveJob>& job, CancelReason reason) {
+  if (job->AskToEnd(reason) != JobState::kQueued) return;
+  Outcome outcome;
+  outcome.end_time = clock_.Now();
+  outcome.error = JobCancelledError(reason);
+  if (completion_.End(job, JobState::kQueued, JobState::kCancelled, {}, std::move(outcome))) {
+    pools_.Find(job->pool())->Remove(*job);
+  } else {
+    job->AskToEnd(reason);  // a worker has taken it meanwhile
+  }
+}
+
+absl::StatusOr<JobSnapshot> Control::Update(const std::string& id, const JobUpdate& update) {
+  JOBPOOL_ASSIGN_OR_RETURN(const JobHandle job, reader_.Find(id));
+  if (job.live == nullptr) return EndedError(*job.ended);
+  std::optional<JobSnapshot> updated = job.live->UpdateOptions([&](JobOptions& options) {
+    if (update.display_name.has_value()) options.display_name = *update.display_name;
+    if (update.labels.has_value()) options.labels = *update.labels;
+  });
+  if (!updated.has_value()) return EndedError(job.live->Snapshot().record);
+  if (update.display_name.has_value() && updated->record.state == JobState::kRunning) {
+    registry_.RenameJob(updated->record.attempts.back().thread_id, id, *update.display_name);
+  }
+  return *std::move(updated);
+}
+
+absl::Status Control::Delete(const std::string& id) {
+  JOBPOOL_ASSIGN_OR_RETURN(const bool deleted, store_.Delete(id));
+  if (deleted) return absl::OkStatus();
+  JOBPOOL_ASSIGN_OR_RETURN(const JobHandle job, reader_.Find(id));
+  return JobNotEndedError(JobName(id), JobStateName(job.Snapshot().record.state));
+}
+
+size_t Control::CancelWhere(const std::function<bool(const LiveJob&)>& chosen, CancelReason reason) {
+  size_t count = 0;
+  for (const std::shared_ptr<LiveJob>& job : table_.All()) {
+    if (!chosen(*job)) continue;
+    Cancel(job, reason);
+    ++count;
+  }
+  return count;
+}
+
+}  // namespace jobpool

@@ -1,0 +1,163 @@
+#include "server/pipeline/dispatcher.h"
+
+#include <algorithm>
+#include <exception>
+#include <new>
+#include <unistd.h>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/job/errors.h"
+#include "server/job/resource_name.h"
+
+namespace jobpool {
+namespace {
+
+ThreadPoolOptions WorkersOf(const PoolOptions& pool) {
+  ThreadPoolOptions options;
+  options.name = pool.name;
+  options.role = ThreadRole::kWorker;
+  options.min_threads = pool.min_threads;
+  options.max_threads = pool.max_threads;
+  options.idle_timeout = pool.idle_timeout;
+  return options;
+}
+
+absl::StatusOr<Result> RunHandler(const Handler& handler, const Work& work, RunControl& control) {
+  HandlerContext context{control.cancel, control.progress};
+  try {
+    return handler.Run(work, context);
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError("out of memory");
+  } catch (const std::exception& e) {
+    return absl::InternalError(absl::StrCat("exception: ", e.what()));
+  } catch (...) {
+    return absl::InternalError("unknown exception");
+  }
+}
+
+// How the attempt turned out: the state that it leads to, and why.
+JobState Judge(absl::StatusOr<Result> result, const CancelToken& cancel, Outcome* outcome) {
+  if (result.ok()) {
+    outcome->result = *std::move(result);
+    return JobState::kSucceeded;
+  }
+  if (absl::IsCancelled(result.status()) && cancel.cancelled()) {
+    outcome->error = JobCancelledError(cancel.reason());
+    return JobState::kCancelled;
+  }
+  outcome->error = WorkFailedError(result.status());
+  return JobState::kFailed;
+}
+
+}  // namespace
+
+Dispatcher::Dispatcher(PoolOptions options, size_t index, const Dependencies& dependencies)
+    : options_(std::move(options)),
+      index_(index),
+      to_(dependencies),
+      executor_(std::make_unique<ThreadPool>(WorkersOf(options_), to_.registry, *this, to_.clock)) {}
+
+Dispatcher::~Dispatcher() { Stop(); }
+
+absl::Status Dispatcher::Reserve() {
+  if (reserved_.fetch_add(1) < options_.max_queued_jobs) return absl::OkStatus();
+  reserved_.fetch_sub(1);
+  return QueueFullError(PoolName(options_.name), options_.max_queued_jobs, RetryDelay());
+}
+
+void Dispatcher::Release() { reserved_.fetch_sub(1); }
+
+void Dispatcher::Enqueue(std::shared_ptr<LiveJob> job) {
+  {
+    MutexLock lock(mu_);
+    queue_.Push(std::move(job));
+    ready_.store(static_cast<int64_t>(queue_.size()));
+  }
+  executor_->Notify();
+}
+
+void Dispatcher::Remove(LiveJob& job) {
+  MutexLock lock(mu_);
+  if (!queue_.Remove(job)) return;
+  ready_.store(static_cast<int64_t>(queue_.size()));
+  reserved_.fetch_sub(1);
+}
+
+PoolLoad Dispatcher::Load() const {
+  PoolLoad load;
+  load.running_jobs = running_.load();
+  MutexLock lock(mu_);
+  load.queued_jobs = static_cast<int64_t>(queue_.size());
+  if (queue_.front() != nullptr) load.oldest_queued_time = queue_.front()->create_time();
+  return load;
+}
+
+void Dispatcher::Kick() {
+  if (HasWork()) executor_->Notify();
+}
+
+void Dispatcher::Stop() { executor_->Stop(); }
+
+std::shared_ptr<LiveJob> Dispatcher::Take() {
+  MutexLock lock(mu_);
+  std::shared_ptr<LiveJob> job = queue_.Pop();
+  if (job == nullptr) return nullptr;
+  ready_.store(static_cast<int64_t>(queue_.size()));
+  reserved_.fetch_sub(1);
+  if (queue_.size() > 0) {
+    const MonotonicTime now = to_.clock.Monotonic();
+    const double interval = std::chrono::duration<double>(now - last_take_).count();
+    take_interval_seconds_ += (std::min(interval, 60.0) - take_interval_seconds_) / 16;
+    last_take_ = now;
+  }
+  return job;
+}
+
+// A full queue has room again when one job has been taken from it; the bounds
+// keep clients from hammering, and from giving up.
+absl::Duration Dispatcher::RetryDelay() const {
+  MutexLock lock(mu_);
+  return absl::Seconds(std::clamp(take_interval_seconds_, 0.1, 60.0));
+}
+
+bool Dispatcher::RunOne(RegisteredThread& worker) {
+  const std::shared_ptr<LiveJob> job = Take();
+  if (job == nullptr) return false;
+
+  Attempt attempt;
+  attempt.thread_id = worker.id();
+  attempt.thread_display_name = worker.display_name();
+  attempt.os_thread_id = worker.os_thread_id();
+  attempt.process_id = getpid();
+  attempt.start_time = to_.clock.Now();
+  const std::string display_name = job->DisplayName();
+  const absl::Time start_time = attempt.start_time;
+  const auto control = std::make_shared<RunControl>();
+  // Roll call shows the job before the job says that it runs, and no longer when
+  // it says that it has ended: who sees it RUNNING and looks finds its thread.
+  worker.BeginJob({job->id(), display_name, job->daemon(), start_time});
+  running_.fetch_add(1);
+  to_.log.Started(job->id(), display_name, job->kind(), attempt);
+  if (!job->Start(std::move(attempt), control)) {  // cancelled while queued
+    running_.fetch_sub(1);
+    worker.EndJob(/*ran=*/false);
+    return true;
+  }
+  to_.metrics.Started(index_, start_time - job->create_time());
+
+  const ThreadUsage before = ThreadUsage::Now();
+  absl::StatusOr<Result> result = RunHandler(to_.handlers.Find(job->kind()), job->work(), *control);
+  const ThreadUsage after = ThreadUsage::Now();
+
+  Outcome outcome;
+  outcome.end_time = to_.clock.Now();
+  const JobState end = Judge(std::move(result), control->cancel, &outcome);
+  running_.fetch_sub(1);
+  worker.EndJob(/*ran=*/true);
+  to_.completion.End(job, JobState::kRunning, end, {after.user - before.user, after.system - before.system},
+                     std::move(outcome));
+  return true;
+}
+
+}  // namespace jobpool

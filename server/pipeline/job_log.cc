@@ -1,0 +1,43 @@
+#include "server/pipeline/job_log.h"
+
+#include <string>
+
+#include <spdlog/spdlog.h>
+
+namespace jobpool {
+namespace {
+
+// Abseil's own string_view and fmt do not know each other.
+std::string Text(absl::string_view text) { return std::string(text); }
+
+}  // namespace
+
+bool JobLog::Wanted() {
+  spdlog::logger& log = Log();
+  if (log.should_log(spdlog::level::debug)) return true;
+  if (!log.should_log(spdlog::level::info)) return false;
+  int64_t suppressed = 0;
+  if (!limiter_.Allow(&suppressed)) return false;
+  if (suppressed > 0) log.info("job lines left out count={} (--log_level=debug shows all)", suppressed);
+  return true;
+}
+
+void JobLog::Started(const std::string& id, const std::string& display_name, Kind kind,
+                     const Attempt& attempt) {
+  if (!Wanted()) return;
+  Log().info("job started job=jobs/{} display_name=\"{}\" kind={} thread=\"{}\" os_thread_id={}", id,
+             display_name, Text(KindName(kind)), attempt.thread_display_name, attempt.os_thread_id);
+}
+
+void JobLog::Ended(const JobRecord& job) {
+  if (!Wanted()) return;
+  const Outcome& outcome = *job.outcome;
+  const bool ran = !job.attempts.empty();
+  const double seconds = ran ? absl::ToDoubleSeconds(outcome.end_time - job.attempts.back().start_time) : 0.0;
+  Log().info("job ended job=jobs/{} display_name=\"{}\" kind={} state={} thread=\"{}\" run_seconds={:.6f}{}",
+             job.id, job.DisplayName(), Text(KindName(KindOf(job.work))), Text(JobStateName(job.state)),
+             ran ? job.attempts.back().thread_display_name : "", seconds,
+             outcome.error.ok() ? "" : " error=\"" + Text(outcome.error.message()) + "\"");
+}
+
+}  // namespace jobpool

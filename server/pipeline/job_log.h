@@ -1,0 +1,24 @@
+#pragma once
+
+#include "server/base/clock.h"
+#include "server/job/job_record.h"
+#include "server/telemetry/log.h"
+
+namespace jobpool {
+
+/// One log line for each start and each end of a job: at level info up to 100 a
+/// second, with how many were left out; at level debug all of them. Thread-safe.
+class JobLog {
+ public:
+  explicit JobLog(const Clock& clock) : limiter_(100, clock) {}
+
+  void Started(const std::string& id, const std::string& display_name, Kind kind, const Attempt& attempt);
+  void Ended(const JobRecord& job);
+
+ private:
+  bool Wanted();
+
+  LogLimiter limiter_;
+};
+
+}  // namespace jobpool

@@ -1,0 +1,92 @@
+#include "server/pipeline/job_table.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "server/job/errors.h"
+#include "server/job/resource_name.h"
+
+namespace jobpool {
+
+absl::Status JobTable::Insert(std::shared_ptr<LiveJob> job) {
+  Shard& shard = ShardOf(job->id());
+  const LiveJob* const added = job.get();
+  MutexLock lock(shard.mu);
+  if (shard.closed) return ShuttingDownError();
+  if (!shard.jobs.insert(std::move(job)).second) return JobExistsError(JobName(added->id()));
+  shard.listed.insert(added);
+  size_.fetch_add(1);
+  return absl::OkStatus();
+}
+
+void JobTable::Erase(const LiveJob& job) {
+  std::shared_ptr<LiveJob> erased;  // let go of after the lock
+  Shard& shard = ShardOf(job.id());
+  {
+    MutexLock lock(shard.mu);
+    shard.listed.erase(&job);
+    const auto found = shard.jobs.find(absl::string_view(job.id()));
+    erased = *found;
+    shard.jobs.erase(found);
+  }
+  if (size_.fetch_sub(1) == 1 && closed_.load()) AnnounceIfEmpty();
+}
+
+std::shared_ptr<LiveJob> JobTable::Find(absl::string_view id) const {
+  const Shard& shard = ShardOf(id);
+  MutexLock lock(shard.mu);
+  const auto found = shard.jobs.find(id);
+  return found != shard.jobs.end() ? *found : nullptr;
+}
+
+std::vector<std::shared_ptr<LiveJob>> JobTable::List(const std::optional<ListKey>& after,
+                                                     size_t limit) const {
+  std::vector<std::shared_ptr<LiveJob>> found;
+  for (const Shard& shard : shards_) {
+    MutexLock lock(shard.mu);
+    auto at = after.has_value() ? shard.listed.upper_bound(*after) : shard.listed.begin();
+    for (size_t n = 0; at != shard.listed.end() && n < limit; ++at, ++n) {
+      found.push_back(*shard.jobs.find(absl::string_view((*at)->id())));
+    }
+  }
+  const size_t size = std::min(limit, found.size());
+  std::partial_sort(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(size), found.end(),
+                    [](const auto& a, const auto& b) { return ListOrder()(a.get(), b.get()); });
+  found.resize(size);
+  return found;
+}
+
+std::vector<std::shared_ptr<LiveJob>> JobTable::All() const {
+  std::vector<std::shared_ptr<LiveJob>> all;
+  for (const Shard& shard : shards_) {
+    MutexLock lock(shard.mu);
+    all.insert(all.end(), shard.jobs.begin(), shard.jobs.end());
+  }
+  return all;
+}
+
+void JobTable::Close(std::function<void()> on_empty) {
+  {
+    MutexLock lock(mu_);
+    on_empty_ = std::move(on_empty);
+  }
+  for (Shard& shard : shards_) {
+    MutexLock lock(shard.mu);
+    shard.closed = true;
+  }
+  closed_.store(true);
+  if (size_.load() == 0) AnnounceIfEmpty();
+}
+
+// Close and the last Erase may both see the empty table: the first one here
+// takes the function.
+void JobTable::AnnounceIfEmpty() {
+  std::function<void()> on_empty;
+  {
+    MutexLock lock(mu_);
+    on_empty.swap(on_empty_);
+  }
+  if (on_empty) on_empty();
+}
+
+}  // namespace jobpool

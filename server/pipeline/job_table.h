@@ -1,0 +1,99 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/container/btree_set.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "server/base/mutex.h"
+#include "server/pipeline/live_job.h"
+#include "server/store/job_store.h"
+
+namespace jobpool {
+
+/// The live jobs, by id and in list order. Thread-safe; in shards, so that
+/// callers seldom meet.
+class JobTable {
+ public:
+  JobTable() = default;
+  JobTable(const JobTable&) = delete;
+  JobTable& operator=(const JobTable&) = delete;
+
+  /// ALREADY_EXISTS: a live job has that id. UNAVAILABLE: closed.
+  absl::Status Insert(std::shared_ptr<LiveJob> job);
+
+  /// REQUIRES: `job` is in the table.
+  void Erase(const LiveJob& job);
+
+  /// Null: no live job has that id.
+  std::shared_ptr<LiveJob> Find(absl::string_view id) const;
+
+  /// At most `limit` jobs in list order, the first after `after`.
+  std::vector<std::shared_ptr<LiveJob>> List(const std::optional<ListKey>& after, size_t limit) const;
+
+  /// Every job that is live now.
+  std::vector<std::shared_ptr<LiveJob>> All() const;
+
+  /// From its return on, nothing can be inserted. `on_empty` is called once the
+  /// table is empty: by the thread that erases the last job, or at once.
+  void Close(std::function<void()> on_empty);
+
+  size_t size() const { return size_.load(); }
+
+ private:
+  static constexpr size_t kShards = 16;
+
+  struct IdHash {
+    using is_transparent = void;
+    size_t operator()(absl::string_view id) const { return absl::Hash<absl::string_view>()(id); }
+    size_t operator()(const std::shared_ptr<LiveJob>& job) const { return (*this)(job->id()); }
+  };
+  struct IdEq {
+    using is_transparent = void;
+    static absl::string_view Id(absl::string_view id) { return id; }
+    static absl::string_view Id(const std::shared_ptr<LiveJob>& job) { return job->id(); }
+    template <typename A, typename B>
+    bool operator()(const A& a, const B& b) const {
+      return Id(a) == Id(b);
+    }
+  };
+  struct ListOrder {
+    using is_transparent = void;
+    bool operator()(const LiveJob* a, const LiveJob* b) const {
+      return ListKey::Before(a->create_time(), a->id(), b->create_time(), b->id());
+    }
+    bool operator()(const ListKey& a, const LiveJob* b) const {
+      return ListKey::Before(a.create_time, a.id, b->create_time(), b->id());
+    }
+    bool operator()(const LiveJob* a, const ListKey& b) const {
+      return ListKey::Before(a->create_time(), a->id(), b.create_time, b.id);
+    }
+  };
+  struct Shard {
+    mutable Mutex mu;
+    absl::flat_hash_set<std::shared_ptr<LiveJob>, IdHash, IdEq> jobs ABSL_GUARDED_BY(mu);
+    absl::btree_set<const LiveJob*, ListOrder> listed ABSL_GUARDED_BY(mu);
+    bool closed ABSL_GUARDED_BY(mu) = false;
+  };
+
+  Shard& ShardOf(absl::string_view id) const {
+    return shards_[absl::Hash<absl::string_view>()(id) % kShards];
+  }
+  void AnnounceIfEmpty();
+
+  mutable std::array<Shard, kShards> shards_;
+  std::atomic<size_t> size_{0};
+  std::atomic<bool> closed_{false};
+
+  Mutex mu_;
+  std::function<void()> on_empty_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace jobpool

@@ -1,0 +1,86 @@
+#include "server/pipeline/notifier.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "server/base/status_macros.h"
+#include "server/job/errors.h"
+
+namespace jobpool {
+
+std::shared_ptr<Join> Join::Start(Timer& timer, std::vector<JobHandle> jobs, Mode mode,
+                                  std::optional<MonotonicTime> deadline, Done done) {
+  std::shared_ptr<Join> join(new Join(timer, std::move(jobs), mode, std::move(done)));
+  join->Register(deadline);
+  return join;
+}
+
+// `missing_` begins with one that only the end of Register takes away, so that
+// jobs that end meanwhile cannot satisfy a wait that is not set up.
+void Join::Register(std::optional<MonotonicTime> deadline) {
+  int64_t ended = 0;
+  missing_.store(static_cast<int64_t>(jobs_.size()) + 1);
+  for (const JobHandle& job : jobs_) {
+    if (job.live == nullptr || !job.live->AddWaiter(shared_from_this())) ++ended;
+  }
+  if (mode_ == Mode::kAny) {
+    // From here on one end is enough; those that came while registering count.
+    ended = static_cast<int64_t>(jobs_.size()) - 1 + std::min<int64_t>(ended, 1);
+  }
+  if (missing_.fetch_sub(ended + 1) - (ended + 1) <= 0) {
+    Finish(/*timed_out=*/false, /*call_done=*/true);
+    return;
+  }
+  if (!deadline.has_value()) return;
+  if (*deadline <= timer_.Now()) {  // a mere look
+    Finish(/*timed_out=*/true, /*call_done=*/true);
+    return;
+  }
+  const Timer::Id id =
+      timer_.At(*deadline, [self = shared_from_this()] { self->Finish(/*timed_out=*/true, true); });
+  {
+    MutexLock lock(mu_);
+    timeout_ = id;
+  }
+  if (finished_.load()) timer_.Cancel(id);
+}
+
+void Join::Abandon() { Finish(/*timed_out=*/false, /*call_done=*/false); }
+
+void Join::OnJobEnd(const EndedJob&) {
+  if (missing_.fetch_sub(1) - 1 == 0) Finish(/*timed_out=*/false, /*call_done=*/true);
+}
+
+void Join::Finish(bool timed_out, bool call_done) {
+  if (finished_.exchange(true)) return;
+  const std::shared_ptr<Join> self = shared_from_this();
+  {
+    MutexLock lock(mu_);
+    if (timeout_.has_value()) timer_.Cancel(*timeout_);
+  }
+  for (const JobHandle& job : jobs_) {
+    if (job.live != nullptr) job.live->RemoveWaiter(this);
+  }
+  if (call_done) done_(timed_out);
+}
+
+absl::StatusOr<std::shared_ptr<Join>> Notifier::Wait(const std::vector<std::string>& ids, Join::Mode mode,
+                                                     std::optional<MonotonicTime> deadline, Join::Done done) {
+  std::vector<JobHandle> jobs;
+  jobs.reserve(ids.size());
+  for (const std::string& id : ids) {
+    JOBPOOL_ASSIGN_OR_RETURN(JobHandle job, reader_.Find(id));
+    jobs.push_back(std::move(job));
+  }
+  const auto added = static_cast<int64_t>(ids.size());
+  if (waits_->fetch_add(added) + added > max_waits_) {
+    waits_->fetch_sub(added);
+    return TooManyCallsError("jobs waited for", max_waits_);
+  }
+  // Counted out when the last reference to the join, and so this, goes.
+  const std::shared_ptr<void> counted(nullptr, [waits = waits_, added](void*) { waits->fetch_sub(added); });
+  return Join::Start(timer_, std::move(jobs), mode, deadline,
+                     [counted, done = std::move(done)](bool timed_out) { done(timed_out); });
+}
+
+}  // namespace jobpool

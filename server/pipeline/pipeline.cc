@@ -1,0 +1,48 @@
+#include "server/pipeline/pipeline.h"
+
+#include "absl/strings/ascii.h"
+
+namespace jobpool {
+namespace {
+
+std::vector<std::string> PoolNames(const std::vector<PoolOptions>& pools) {
+  std::vector<std::string> names;
+  for (const PoolOptions& pool : pools) names.push_back(pool.name);
+  return names;
+}
+
+JobMetrics::Names MetricNames(const std::vector<PoolOptions>& pools) {
+  JobMetrics::Names names;
+  for (size_t kind = 0; kind < kKindCount; ++kind) {
+    names.kinds.emplace_back(KindName(static_cast<Kind>(kind)));
+  }
+  names.pools = PoolNames(pools);
+  for (const JobState state : {JobState::kSucceeded, JobState::kFailed, JobState::kCancelled}) {
+    names.end_states.push_back(absl::AsciiStrToLower(JobStateName(state)));
+  }
+  return names;
+}
+
+}  // namespace
+
+Pipeline::Pipeline(const PipelineOptions& options, const HandlerRegistry& handlers, JobStore& store,
+                   ThreadRegistry& registry, prometheus::Registry& metrics, const Clock& clock)
+    : metrics_(metrics, MetricNames(options.pools)),
+      log_(clock),
+      reader_(table_, store),
+      completion_(table_, store, metrics_, log_, PoolNames(options.pools)),
+      pools_(options.pools, {handlers, completion_, metrics_, log_, registry, clock}),
+      admission_(pools_, table_, store, metrics_, clock, options.seed),
+      control_(table_, store, reader_, pools_, completion_, registry, clock),
+      timer_(registry, clock),
+      notifier_(reader_, timer_, options.max_waits),
+      upkeep_(timer_, store, pools_) {}
+
+Pipeline::~Pipeline() { Stop(); }
+
+void Pipeline::Stop() {
+  pools_.Stop();
+  timer_.Stop();
+}
+
+}  // namespace jobpool

@@ -1,0 +1,76 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "server/base/clock.h"
+#include "server/handlers/registry.h"
+#include "server/pipeline/admission.h"
+#include "server/pipeline/completion.h"
+#include "server/pipeline/control.h"
+#include "server/pipeline/job_log.h"
+#include "server/pipeline/job_reader.h"
+#include "server/pipeline/job_table.h"
+#include "server/pipeline/notifier.h"
+#include "server/pipeline/pool_set.h"
+#include "server/pipeline/timer.h"
+#include "server/pipeline/upkeep.h"
+#include "server/store/job_store.h"
+#include "server/telemetry/job_metrics.h"
+#include "server/workers/thread_registry.h"
+
+namespace jobpool {
+
+struct PipelineOptions {
+  /// Must name `blocking` and `compute`, where jobs go that name no pool.
+  std::vector<PoolOptions> pools;
+  /// How many jobs may be waited for at a time, over all WaitJobs calls.
+  int64_t max_waits = 1'000'000;
+  /// Random: for job ids.
+  uint64_t seed = 0;
+};
+
+/// The way of a job, from its acceptance to the news of its end; owns the stages
+/// and wires them. Thread-safe.
+class Pipeline {
+ public:
+  /// All outlive it.
+  Pipeline(const PipelineOptions& options, const HandlerRegistry& handlers, JobStore& store,
+           ThreadRegistry& registry, prometheus::Registry& metrics, const Clock& clock = Clock::Real());
+  ~Pipeline();
+  Pipeline(const Pipeline&) = delete;
+  Pipeline& operator=(const Pipeline&) = delete;
+
+  Admission& admission() { return admission_; }
+  Control& control() { return control_; }
+  const JobReader& reader() const { return reader_; }
+  Notifier& notifier() { return notifier_; }
+  const PoolSet& pools() const { return pools_; }
+  JobMetrics& metrics() { return metrics_; }
+  size_t live_jobs() const { return table_.size(); }
+
+  /// From its return on, every submission is refused. `on_empty` is called once
+  /// all jobs have ended.
+  void Close(std::function<void()> on_empty) { table_.Close(std::move(on_empty)); }
+
+  /// Ends the workers, when they have run out of work, and the timers.
+  /// Idempotent.
+  void Stop();
+
+ private:
+  // Declared in the order of their dependencies: each uses those above it.
+  JobMetrics metrics_;
+  JobLog log_;
+  JobTable table_;
+  JobReader reader_;
+  Completion completion_;
+  PoolSet pools_;
+  Admission admission_;
+  Control control_;
+  Timer timer_;
+  Notifier notifier_;
+  Upkeep upkeep_;
+};
+
+}  // namespace jobpool

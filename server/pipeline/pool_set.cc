@@ -1,0 +1,28 @@
+#include "server/pipeline/pool_set.h"
+
+#include <algorithm>
+
+namespace jobpool {
+
+PoolSet::PoolSet(const std::vector<PoolOptions>& pools, const Dispatcher::Dependencies& dependencies) {
+  for (size_t i = 0; i < pools.size(); ++i) {
+    pools_.push_back(std::make_unique<Dispatcher>(pools[i], i, dependencies));
+  }
+  std::sort(pools_.begin(), pools_.end(),
+            [](const auto& a, const auto& b) { return a->options().name < b->options().name; });
+}
+
+Dispatcher* PoolSet::Find(absl::string_view name) const {
+  for (const auto& pool : pools_) {
+    if (pool->options().name == name) return pool.get();
+  }
+  return nullptr;
+}
+
+std::string PoolSet::DefaultPool(Kind kind) { return kind == Kind::kSleep ? "blocking" : "compute"; }
+
+void PoolSet::Stop() {
+  for (const auto& pool : pools_) pool->Stop();
+}
+
+}  // namespace jobpool

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <thread>
+#include <utility>
+
+#include "absl/container/btree_map.h"
+#include "server/base/clock.h"
+#include "server/base/mutex.h"
+#include "server/workers/thread_registry.h"
+
+namespace jobpool {
+
+/// The one owner of time: calls functions when their time has come, on one
+/// thread of role SERVICE. Thread-safe; logarithmic in the number of timers.
+class Timer {
+ public:
+  /// Names a timer; no two of one Timer are equal.
+  using Id = std::pair<MonotonicTime, uint64_t>;
+
+  /// `registry` and `clock` outlive it.
+  explicit Timer(ThreadRegistry& registry, const Clock& clock = Clock::Real());
+  ~Timer();
+  Timer(const Timer&) = delete;
+  Timer& operator=(const Timer&) = delete;
+
+  /// Calls `fn` at `when`, or soon if that has passed; in the order of their
+  /// times, equal ones in the order of their coming. `fn` is short and does not
+  /// block: other timers wait for it.
+  Id At(MonotonicTime when, std::function<void()> fn);
+
+  /// Returns false if it was called, is being called, or was cancelled before.
+  bool Cancel(const Id& id);
+
+  /// Drops what has not been called, ends the thread. Idempotent.
+  void Stop();
+
+  MonotonicTime Now() const { return clock_.Monotonic(); }
+  const Clock& clock() const { return clock_; }
+
+ private:
+  void Run();
+
+  ThreadRegistry& registry_;
+  const Clock& clock_;
+
+  Mutex mu_;
+  CondVar changed_;
+  absl::btree_map<Id, std::function<void()>> timers_ ABSL_GUARDED_BY(mu_);
+  uint64_t next_sequence_ ABSL_GUARDED_BY(mu_) = 0;
+  bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+
+  std::thread thread_;  // last: it uses the others
+};
+
+}  // namespace jobpool

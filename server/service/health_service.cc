@@ -1,0 +1,157 @@
+#include "server/service/health_service.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/job/errors.h"
+#include "server/service/call.h"
+#include "server/service/status_codec.h"
+
+namespace jobpool {
+
+using grpc::health::v1::HealthCheckRequest;
+using grpc::health::v1::HealthCheckResponse;
+
+// One call of Watch. gRPC holds it until OnDone, the service until it is over;
+// it writes the newest status when the write before is done.
+class HealthService::WatchCall final : public grpc::ServerWriteReactor<HealthCheckResponse>,
+                                       public std::enable_shared_from_this<WatchCall> {
+ public:
+  WatchCall(HealthService& service, bool known) : service_(service), known_(known), count_(*service.watch_) {}
+
+  void Start() {
+    {
+      MutexLock lock(mu_);
+      grpc_reference_ = shared_from_this();
+    }
+    bool serving = false;
+    if (service_.Add(shared_from_this(), &serving)) {
+      Send(serving);
+    } else {
+      FinishOnce(ShuttingDownError());
+    }
+  }
+
+  void Send(bool serving) {
+    MutexLock lock(mu_);
+    next_ = !known_   ? HealthCheckResponse::SERVICE_UNKNOWN
+            : serving ? HealthCheckResponse::SERVING
+                      : HealthCheckResponse::NOT_SERVING;
+    WriteNext();
+  }
+
+  void FinishOnce(const absl::Status& status) {
+    {
+      MutexLock lock(mu_);
+      if (finished_) return;
+      finished_ = true;
+    }
+    count_.Done(status);
+    Finish(ToGrpcStatus(status));
+  }
+
+  void OnWriteDone(bool ok) override {
+    {
+      MutexLock lock(mu_);
+      writing_ = false;
+      if (ok) WriteNext();
+    }
+    if (!ok) FinishOnce(CallCancelledError());
+  }
+
+  void OnCancel() override { FinishOnce(CallCancelledError()); }
+
+  void OnDone() override {
+    std::shared_ptr<WatchCall> self;  // let go of last
+    {
+      MutexLock lock(mu_);
+      self = std::move(grpc_reference_);
+    }
+    service_.Remove(self);
+  }
+
+ private:
+  void WriteNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    if (writing_ || finished_ || next_ == last_) return;
+    writing_ = true;
+    last_ = next_;
+    response_.set_status(last_);
+    StartWrite(&response_);
+  }
+
+  HealthService& service_;
+  const bool known_;
+  const CallCount count_;
+
+  Mutex mu_;
+  bool finished_ ABSL_GUARDED_BY(mu_) = false;
+  bool writing_ ABSL_GUARDED_BY(mu_) = false;
+  HealthCheckResponse::ServingStatus next_ ABSL_GUARDED_BY(mu_) = HealthCheckResponse::UNKNOWN;
+  HealthCheckResponse::ServingStatus last_ ABSL_GUARDED_BY(mu_) = HealthCheckResponse::UNKNOWN;
+  HealthCheckResponse response_;  // gRPC reads it while writing_
+  std::shared_ptr<WatchCall> grpc_reference_ ABSL_GUARDED_BY(mu_);
+};
+
+HealthService::HealthService(std::vector<std::string> services, RpcMetrics& metrics)
+    : services_(services.begin(), services.end()),
+      check_(metrics.Method("grpc.health.v1.Health", "Check")),
+      watch_(metrics.Method("grpc.health.v1.Health", "Watch", "server_stream")) {}
+
+HealthService::~HealthService() = default;
+
+void HealthService::SetServing(bool serving) {
+  std::set<std::shared_ptr<WatchCall>> watches;
+  {
+    MutexLock lock(mu_);
+    serving_ = serving;
+    watches = watches_;
+  }
+  for (const auto& watch : watches) watch->Send(serving);
+}
+
+void HealthService::Shutdown() {
+  std::set<std::shared_ptr<WatchCall>> watches;
+  {
+    MutexLock lock(mu_);
+    shut_down_ = true;
+    watches.swap(watches_);
+  }
+  for (const auto& watch : watches) watch->FinishOnce(ShuttingDownError());
+}
+
+grpc::ServerUnaryReactor* HealthService::Check(grpc::CallbackServerContext* context,
+                                               const HealthCheckRequest* request,
+                                               HealthCheckResponse* response) {
+  return AnswerInline(context, *check_, [&]() -> absl::Status {
+    if (!Knows(request->service())) return ServiceNotFoundError(request->service());
+    MutexLock lock(mu_);
+    response->set_status(serving_ ? HealthCheckResponse::SERVING : HealthCheckResponse::NOT_SERVING);
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerWriteReactor<HealthCheckResponse>* HealthService::Watch(grpc::CallbackServerContext*,
+                                                                    const HealthCheckRequest* request) {
+  const auto watch = std::make_shared<WatchCall>(*this, Knows(request->service()));
+  watch->Start();
+  return watch.get();
+}
+
+bool HealthService::Knows(const std::string& service) const {
+  return service.empty() || services_.count(service) > 0;
+}
+
+bool HealthService::Add(const std::shared_ptr<WatchCall>& watch, bool* serving) {
+  MutexLock lock(mu_);
+  if (shut_down_) return false;
+  watches_.insert(watch);
+  *serving = serving_;
+  return true;
+}
+
+void HealthService::Remove(const std::shared_ptr<WatchCall>& watch) {
+  MutexLock lock(mu_);
+  watches_.erase(watch);
+}
+
+}  // namespace jobpool

@@ -1,0 +1,234 @@
+#include "server/service/job_codec.h"
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "server/job/resource_name.h"
+#include "server/service/status_codec.h"
+#include "server/service/time_codec.h"
+
+namespace jobpool {
+namespace {
+
+template <typename... Fns>
+struct Overloaded : Fns... {
+  using Fns::operator()...;
+};
+template <typename... Fns>
+Overloaded(Fns...) -> Overloaded<Fns...>;
+
+v1::Job::State EncodeState(JobState state) {
+  switch (state) {
+    case JobState::kQueued:
+      return v1::Job::QUEUED;
+    case JobState::kRunning:
+      return v1::Job::RUNNING;
+    case JobState::kSucceeded:
+      return v1::Job::SUCCEEDED;
+    case JobState::kFailed:
+      return v1::Job::FAILED;
+    case JobState::kCancelled:
+      return v1::Job::CANCELLED;
+  }
+  return v1::Job::STATE_UNSPECIFIED;
+}
+
+void EncodeWork(const Work& work, v1::Job* job) {
+  std::visit(
+      Overloaded{
+          [&](const SleepWork& w) { EncodeDuration(w.duration, job->mutable_sleep()->mutable_duration()); },
+          [&](const PrimesWork& w) { job->mutable_compute()->mutable_primes()->set_limit(w.limit); },
+          [&](const FibonacciWork& w) { job->mutable_compute()->mutable_fibonacci()->set_index(w.index); },
+          [&](const PiWork& w) { job->mutable_compute()->mutable_pi()->set_digits(w.digits); },
+          [&](const HashWork& w) {
+            job->mutable_compute()->mutable_hash()->set_bytes(w.bytes);
+            job->mutable_compute()->mutable_hash()->set_seed(w.seed);
+          },
+          [&](const SpinWork& w) {
+            EncodeDuration(w.cpu_time, job->mutable_compute()->mutable_spin()->mutable_cpu_time());
+          },
+          [&](const NoopWork& w) {
+            v1::Noop* noop = job->mutable_noop();
+            if (w.payload != nullptr) noop->set_payload(*w.payload);
+          },
+      },
+      work);
+}
+
+void EncodeResult(const Result& result, v1::Result* encoded) {
+  v1::ComputeResult* const compute =
+      std::holds_alternative<SleepResult>(result) || std::holds_alternative<NoopResult>(result)
+          ? nullptr
+          : encoded->mutable_compute();
+  std::visit(
+      Overloaded{
+          [&](const SleepResult& r) { EncodeDuration(r.slept, encoded->mutable_sleep()->mutable_slept()); },
+          [&](const PrimesResult& r) { compute->mutable_primes()->set_count(r.count); },
+          [&](const FibonacciResult& r) { compute->mutable_fibonacci()->set_digits(r.digits); },
+          [&](const PiResult& r) { compute->mutable_pi()->set_digits(r.digits); },
+          [&](const HashResult& r) { compute->mutable_hash()->set_sha256(r.sha256); },
+          [&](const SpinResult& r) {
+            EncodeDuration(r.cpu_time, compute->mutable_spin()->mutable_cpu_time());
+          },
+          [&](const NoopResult& r) {
+            v1::NoopResult* noop = encoded->mutable_noop();
+            if (r.payload != nullptr) noop->set_payload(*r.payload);
+          },
+      },
+      result);
+}
+
+void EncodeAttempt(const Attempt& attempt, v1::Attempt* encoded) {
+  encoded->set_number(attempt.number);
+  encoded->set_thread(ThreadName(attempt.thread_id));
+  encoded->set_thread_display_name(attempt.thread_display_name);
+  encoded->set_os_thread_id(attempt.os_thread_id);
+  encoded->set_process_id(attempt.process_id);
+  EncodeTime(attempt.start_time, encoded->mutable_start_time());
+  if (attempt.end_time == absl::InfiniteFuture()) return;
+  EncodeTime(attempt.end_time, encoded->mutable_end_time());
+  EncodeDuration(attempt.usage.user_cpu_time, encoded->mutable_usage()->mutable_user_cpu_time());
+  EncodeDuration(attempt.usage.system_cpu_time, encoded->mutable_usage()->mutable_system_cpu_time());
+  if (!attempt.error.ok()) *encoded->mutable_error() = EncodeStatus(attempt.error);
+}
+
+NoopWork DecodeNoop(const v1::Noop& noop) {
+  if (noop.payload().empty()) return {};
+  return {std::make_shared<const std::string>(noop.payload())};
+}
+
+// Required: 0 is meant only where it is said.
+absl::Duration DecodeRequiredDuration(bool has, const google::protobuf::Duration& encoded,
+                                      absl::string_view field, Violations& violations) {
+  if (!has) {
+    violations.Add(field, "is required");
+    return absl::ZeroDuration();
+  }
+  return DecodeDuration(encoded, field, violations).value_or(absl::ZeroDuration());
+}
+
+std::optional<Work> DecodeCompute(const v1::Compute& compute, absl::string_view prefix,
+                                  Violations& violations) {
+  switch (compute.work_case()) {
+    case v1::Compute::kPrimes:
+      return PrimesWork{compute.primes().limit()};
+    case v1::Compute::kFibonacci:
+      return FibonacciWork{compute.fibonacci().index()};
+    case v1::Compute::kPi:
+      return PiWork{compute.pi().digits()};
+    case v1::Compute::kHash:
+      return HashWork{compute.hash().bytes(), compute.hash().seed()};
+    case v1::Compute::kSpin:
+      return SpinWork{DecodeRequiredDuration(compute.spin().has_cpu_time(), compute.spin().cpu_time(),
+                                             absl::StrCat(prefix, ".compute.spin.cpu_time"), violations)};
+    case v1::Compute::WORK_NOT_SET:
+      break;
+  }
+  violations.Add(absl::StrCat(prefix, ".compute.work"),
+                 "one of primes, fibonacci, pi, hash, spin is required");
+  return std::nullopt;
+}
+
+std::optional<Work> DecodeWork(const v1::Job& job, absl::string_view prefix, Violations& violations) {
+  switch (job.work_case()) {
+    case v1::Job::kSleep:
+      return SleepWork{DecodeRequiredDuration(job.sleep().has_duration(), job.sleep().duration(),
+                                              absl::StrCat(prefix, ".sleep.duration"), violations)};
+    case v1::Job::kCompute:
+      return DecodeCompute(job.compute(), prefix, violations);
+    case v1::Job::kNoop:
+      return DecodeNoop(job.noop());
+    case v1::Job::WORK_NOT_SET:
+      break;
+  }
+  violations.Add(absl::StrCat(prefix, ".work"), "one of sleep, compute, noop is required");
+  return std::nullopt;
+}
+
+}  // namespace
+
+void EncodeJob(const JobSnapshot& snapshot, JobView view, v1::Job* encoded) {
+  const JobRecord& job = snapshot.record;
+  encoded->set_name(JobName(job.id));
+  encoded->set_state(EncodeState(job.state));
+  encoded->set_alive(job.state == JobState::kRunning);
+  EncodeTime(job.create_time, encoded->mutable_create_time());
+  if (!job.attempts.empty()) EncodeTime(job.attempts.front().start_time, encoded->mutable_start_time());
+  if (job.outcome != nullptr) {
+    EncodeTime(job.outcome->end_time, encoded->mutable_end_time());
+    EncodeTime(job.ExpireTime(), encoded->mutable_expire_time());
+    if (!job.outcome->error.ok()) {
+      if (view == JobView::kBrief) {
+        encoded->mutable_error()->set_code(static_cast<int>(job.outcome->error.code()));
+      } else {
+        *encoded->mutable_error() = EncodeStatus(job.outcome->error);
+      }
+    }
+  }
+  if (view == JobView::kBrief) return;
+  encoded->set_display_name(job.DisplayName());
+  EncodeWork(job.work, encoded);
+  if (view != JobView::kFull && encoded->noop().payload().size() > 0)
+    encoded->mutable_noop()->clear_payload();
+  encoded->set_pool(PoolName(job.pool));
+  encoded->set_daemon(job.daemon);
+  for (const auto& [key, value] : job.Options().labels) (*encoded->mutable_labels())[key] = value;
+  EncodeDuration(job.Options().retention, encoded->mutable_retention());
+  if (snapshot.progress.has_value()) {
+    encoded->mutable_progress()->set_ratio(snapshot.progress->ratio);
+    encoded->mutable_progress()->set_message(snapshot.progress->message);
+  }
+  for (const Attempt& attempt : job.attempts) EncodeAttempt(attempt, encoded->add_attempts());
+  if (view == JobView::kFull && job.outcome != nullptr && job.outcome->result.has_value()) {
+    EncodeResult(*job.outcome->result, encoded->mutable_result());
+  }
+}
+
+JobSpec DecodeJob(const v1::Job& job, absl::string_view prefix, Violations& violations) {
+  const auto path = [&](absl::string_view field) { return absl::StrCat(prefix, ".", field); };
+  JobSpec spec;
+  if (std::optional<Work> work = DecodeWork(job, prefix, violations); work.has_value()) {
+    CheckWork(*work, prefix, violations);
+    spec.work = *std::move(work);
+  }
+  if (!job.display_name().empty()) {
+    CheckDisplayName(job.display_name(), kMaxDisplayNameCharacters, path("display_name"), violations);
+    spec.options.display_name = job.display_name();
+  }
+  if (!job.pool().empty()) {
+    const std::optional<std::string> pool = ParsePoolName(job.pool());
+    if (pool.has_value()) {
+      spec.pool = *pool;
+    } else {
+      violations.Add(path("pool"), "must be pools/{pool}");
+    }
+  }
+  spec.daemon = job.daemon();
+  spec.options.labels = DecodeLabels(job.labels(), path("labels"), violations);
+  if (job.has_retention()) {
+    spec.options.retention =
+        DecodeDuration(job.retention(), path("retention"), violations).value_or(kDefaultRetention);
+    CheckRange(spec.options.retention, kMaxRetention, path("retention"), violations);
+  }
+  return spec;
+}
+
+Labels DecodeLabels(const google::protobuf::Map<std::string, std::string>& labels, absl::string_view field,
+                    Violations& violations) {
+  Labels decoded(labels.begin(), labels.end());
+  std::sort(decoded.begin(), decoded.end());
+  CheckLabels(decoded, field, violations);
+  return decoded;
+}
+
+std::string DecodeJobName(absl::string_view name, absl::string_view field, Violations& violations) {
+  std::optional<std::string> id = ParseJobName(name);
+  if (!id.has_value()) violations.Add(field, "must be jobs/{id}");
+  return id.value_or("");
+}
+
+}  // namespace jobpool

@@ -1,0 +1,194 @@
+#include "server/service/job_service.h"
+
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "server/base/status_macros.h"
+#include "server/job/resource_name.h"
+#include "server/service/call.h"
+#include "server/service/field_mask.h"
+#include "server/service/job_codec.h"
+#include "server/service/page_size.h"
+#include "server/service/page_token.h"
+#include "server/service/run_job_call.h"
+#include "server/service/wait_jobs_call.h"
+
+namespace jobpool {
+namespace {
+
+constexpr char kListJobs[] = "ListJobs";
+
+// Nanoseconds since 1970 and the id, which has no blank.
+std::string EncodeListKey(const ListKey& key) {
+  return absl::StrCat(absl::ToUnixNanos(key.create_time), " ", key.id);
+}
+
+std::optional<ListKey> DecodeListKey(absl::string_view position) {
+  const std::pair<absl::string_view, absl::string_view> parts =
+      absl::StrSplit(position, absl::MaxSplits(' ', 1));
+  int64_t nanos = 0;
+  if (!absl::SimpleAtoi(parts.first, &nanos)) return std::nullopt;
+  return ListKey{absl::FromUnixNanos(nanos), std::string(parts.second)};
+}
+
+}  // namespace
+
+JobService::JobService(Pipeline& pipeline, ServicePool& pool, RpcMetrics& metrics)
+    : pipeline_(pipeline),
+      pool_(pool),
+      submit_job_(metrics.Method("jobpool.v1.JobService", "SubmitJob")),
+      run_job_(metrics.Method("jobpool.v1.JobService", "RunJob")),
+      get_job_(metrics.Method("jobpool.v1.JobService", "GetJob")),
+      list_jobs_(metrics.Method("jobpool.v1.JobService", "ListJobs")),
+      update_job_(metrics.Method("jobpool.v1.JobService", "UpdateJob")),
+      wait_jobs_(metrics.Method("jobpool.v1.JobService", "WaitJobs")),
+      cancel_job_(metrics.Method("jobpool.v1.JobService", "CancelJob")),
+      delete_job_(metrics.Method("jobpool.v1.JobService", "DeleteJob")) {}
+
+absl::StatusOr<JobSpec> JobService::DecodeSubmission(const v1::Job& job, bool has_job,
+                                                     const std::string& job_id) {
+  Violations violations;
+  JobSpec spec;
+  if (has_job) {
+    spec = DecodeJob(job, "job", violations);
+  } else {
+    violations.Add("job", "is required");
+  }
+  if (!job_id.empty()) CheckJobId(job_id, "job_id", violations);
+  spec.id = job_id;
+  absl::Status status = violations.ToStatus();
+  if (!status.ok()) {
+    pipeline_.metrics().Rejected(RejectReason::kInvalidField);
+    return status;
+  }
+  return spec;
+}
+
+grpc::ServerUnaryReactor* JobService::SubmitJob(grpc::CallbackServerContext* context,
+                                                const v1::SubmitJobRequest* request, v1::Job* response) {
+  return AnswerInline(context, *submit_job_, [&]() -> absl::Status {
+    JOBPOOL_ASSIGN_OR_RETURN(JobSpec spec,
+                             DecodeSubmission(request->job(), request->has_job(), request->job_id()));
+    JOBPOOL_ASSIGN_OR_RETURN(const std::shared_ptr<LiveJob> job,
+                             pipeline_.admission().Submit(std::move(spec)));
+    EncodeJob(job->Snapshot(), JobView::kFull, response);
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* JobService::RunJob(grpc::CallbackServerContext* context,
+                                             const v1::RunJobRequest* request, v1::Job* response) {
+  const CallCount count(*run_job_);
+  absl::StatusOr<JobSpec> spec = DecodeSubmission(request->job(), request->has_job(), request->job_id());
+  if (spec.ok()) return RunJobCall::Start(pipeline_, count, *std::move(spec), request->detach(), response);
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  count.Done(spec.status());
+  reactor->Finish(ToGrpcStatus(spec.status()));
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* JobService::GetJob(grpc::CallbackServerContext* context,
+                                             const v1::GetJobRequest* request, v1::Job* response) {
+  return AnswerPooled(context, *get_job_, pool_, [=, this]() -> absl::Status {
+    Violations violations;
+    const std::string id = DecodeJobName(request->name(), "name", violations);
+    JOBPOOL_RETURN_IF_ERROR(violations.ToStatus());
+    JOBPOOL_ASSIGN_OR_RETURN(const JobHandle job, pipeline_.reader().Find(id));
+    EncodeJob(job.Snapshot(), JobView::kFull, response);
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* JobService::ListJobs(grpc::CallbackServerContext* context,
+                                               const v1::ListJobsRequest* request,
+                                               v1::ListJobsResponse* response) {
+  return AnswerPooled(context, *list_jobs_, pool_, [=, this] { return ListJobs(*request, response); });
+}
+
+absl::Status JobService::ListJobs(const v1::ListJobsRequest& request, v1::ListJobsResponse* response) {
+  Violations violations;
+  const size_t page_size = DecodePageSize(request.page_size(), kDefaultPageSize, kMaxPageSize, violations);
+  std::optional<ListKey> after;
+  if (!request.page_token().empty()) {
+    const std::optional<std::string> position = ReadPageToken(kListJobs, request.page_token());
+    if (position.has_value()) after = DecodeListKey(*position);
+    if (!after.has_value()) violations.Add("page_token", "is not the next_page_token of such a call");
+  }
+  JOBPOOL_RETURN_IF_ERROR(violations.ToStatus());
+  JOBPOOL_ASSIGN_OR_RETURN(const JobPage page, pipeline_.reader().List(after, page_size));
+  size_t bytes = 0;
+  for (size_t i = 0; i < page.jobs.size(); ++i) {
+    v1::Job* const job = response->add_jobs();
+    EncodeJob(page.jobs[i].Snapshot(), JobView::kWithoutResult, job);
+    bytes += job->ByteSizeLong() + 8;  // 8: more than its tag and length
+    const bool full = bytes > kMaxAnswerBytes && i > 0;
+    if (full) response->mutable_jobs()->RemoveLast();
+    if (full || (page.more && i + 1 == page.jobs.size())) {
+      response->set_next_page_token(
+          MakePageToken(kListJobs, EncodeListKey(page.jobs[full ? i - 1 : i].Key())));
+      break;
+    }
+  }
+  return absl::OkStatus();
+}
+
+grpc::ServerUnaryReactor* JobService::UpdateJob(grpc::CallbackServerContext* context,
+                                                const v1::UpdateJobRequest* request, v1::Job* response) {
+  return AnswerPooled(context, *update_job_, pool_, [=, this] { return UpdateJob(*request, response); });
+}
+
+absl::Status JobService::UpdateJob(const v1::UpdateJobRequest& request, v1::Job* response) {
+  const v1::Job& job = request.job();
+  Violations violations;
+  const std::string id = DecodeJobName(job.name(), "job.name", violations);
+  const FieldMask mask(request.has_update_mask(), request.update_mask(), {"display_name", "labels"},
+                       violations);
+  JobUpdate update;
+  if (mask.Has("display_name", !job.display_name().empty())) {
+    CheckDisplayName(job.display_name(), kMaxDisplayNameCharacters, "job.display_name", violations);
+    update.display_name = job.display_name();
+  }
+  if (mask.Has("labels", !job.labels().empty())) {
+    update.labels = DecodeLabels(job.labels(), "job.labels", violations);
+  }
+  JOBPOOL_RETURN_IF_ERROR(violations.ToStatus());
+  JOBPOOL_ASSIGN_OR_RETURN(const JobSnapshot updated, pipeline_.control().Update(id, update));
+  EncodeJob(updated, JobView::kFull, response);
+  return absl::OkStatus();
+}
+
+grpc::ServerUnaryReactor* JobService::WaitJobs(grpc::CallbackServerContext* context,
+                                               const v1::WaitJobsRequest* request,
+                                               v1::WaitJobsResponse* response) {
+  return WaitJobsCall::Start(pipeline_.notifier(), pool_, CallCount(*wait_jobs_), *context, *request,
+                             response);
+}
+
+grpc::ServerUnaryReactor* JobService::CancelJob(grpc::CallbackServerContext* context,
+                                                const v1::CancelJobRequest* request, v1::Job* response) {
+  return AnswerPooled(context, *cancel_job_, pool_, [=, this]() -> absl::Status {
+    Violations violations;
+    const std::string id = DecodeJobName(request->name(), "name", violations);
+    JOBPOOL_RETURN_IF_ERROR(violations.ToStatus());
+    JOBPOOL_ASSIGN_OR_RETURN(const JobSnapshot job, pipeline_.control().Cancel(id));
+    EncodeJob(job, JobView::kFull, response);
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* JobService::DeleteJob(grpc::CallbackServerContext* context,
+                                                const v1::DeleteJobRequest* request,
+                                                google::protobuf::Empty*) {
+  return AnswerPooled(context, *delete_job_, pool_, [=, this]() -> absl::Status {
+    Violations violations;
+    const std::string id = DecodeJobName(request->name(), "name", violations);
+    JOBPOOL_RETURN_IF_ERROR(violations.ToStatus());
+    return pipeline_.control().Delete(id);
+  });
+}
+
+}  // namespace jobpool

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "jobpool/v1/job_service.grpc.pb.h"
+#include "server/pipeline/pipeline.h"
+#include "server/telemetry/rpc_metrics.h"
+#include "server/workers/service_pool.h"
+
+namespace jobpool {
+
+/// jobpool.v1.JobService: decodes, calls the pipeline, encodes.
+class JobService final : public v1::JobService::CallbackService {
+ public:
+  /// All outlive it and the server that it is registered with.
+  JobService(Pipeline& pipeline, ServicePool& pool, RpcMetrics& metrics);
+
+  grpc::ServerUnaryReactor* SubmitJob(grpc::CallbackServerContext* context,
+                                      const v1::SubmitJobRequest* request, v1::Job* response) override;
+  grpc::ServerUnaryReactor* RunJob(grpc::CallbackServerContext* context, const v1::RunJobRequest* request,
+                                   v1::Job* response) override;
+  grpc::ServerUnaryReactor* GetJob(grpc::CallbackServerContext* context, const v1::GetJobRequest* request,
+                                   v1::Job* response) override;
+  grpc::ServerUnaryReactor* ListJobs(grpc::CallbackServerContext* context, const v1::ListJobsRequest* request,
+                                     v1::ListJobsResponse* response) override;
+  grpc::ServerUnaryReactor* UpdateJob(grpc::CallbackServerContext* context,
+                                      const v1::UpdateJobRequest* request, v1::Job* response) override;
+  grpc::ServerUnaryReactor* WaitJobs(grpc::CallbackServerContext* context, const v1::WaitJobsRequest* request,
+                                     v1::WaitJobsResponse* response) override;
+  grpc::ServerUnaryReactor* CancelJob(grpc::CallbackServerContext* context,
+                                      const v1::CancelJobRequest* request, v1::Job* response) override;
+  grpc::ServerUnaryReactor* DeleteJob(grpc::CallbackServerContext* context,
+                                      const v1::DeleteJobRequest* request,
+                                      google::protobuf::Empty* response) override;
+
+ private:
+  absl::StatusOr<JobSpec> DecodeSubmission(const v1::Job& job, bool has_job, const std::string& job_id);
+  absl::Status ListJobs(const v1::ListJobsRequest& request, v1::ListJobsResponse* response);
+  absl::Status UpdateJob(const v1::UpdateJobRequest& request, v1::Job* response);
+
+  Pipeline& pipeline_;
+  ServicePool& pool_;
+
+  const std::unique_ptr<MethodMetrics> submit_job_;
+  const std::unique_ptr<MethodMetrics> run_job_;
+  const std::unique_ptr<MethodMetrics> get_job_;
+  const std::unique_ptr<MethodMetrics> list_jobs_;
+  const std::unique_ptr<MethodMetrics> update_job_;
+  const std::unique_ptr<MethodMetrics> wait_jobs_;
+  const std::unique_ptr<MethodMetrics> cancel_job_;
+  const std::unique_ptr<MethodMetrics> delete_job_;
+};
+
+}  // namespace jobpool

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "absl/strings/string_view.h"
+
+namespace jobpool {
+
+/// An opaque page token for `position` in the list that `list` describes: the
+/// method, and its arguments but for the page's size and token.
+std::string MakePageToken(absl::string_view list, absl::string_view position);
+
+/// The position, if `token` is one that MakePageToken made for that list.
+std::optional<std::string> ReadPageToken(absl::string_view list, absl::string_view token);
+
+}  // namespace jobpool

@@ -1,0 +1,66 @@
+#include "server/service/run_job_call.h"
+
+#include <utility>
+
+#include "server/job/errors.h"
+#include "server/service/job_codec.h"
+#include "server/service/status_codec.h"
+
+namespace jobpool {
+
+grpc::ServerUnaryReactor* RunJobCall::Start(Pipeline& pipeline, const CallCount& count, JobSpec spec,
+                                            bool detach, v1::Job* response) {
+  const std::shared_ptr<RunJobCall> call(new RunJobCall(pipeline, count, detach, response));
+  {
+    MutexLock lock(call->mu_);
+    call->grpc_reference_ = call;
+  }
+  call->Submit(std::move(spec));
+  return call.get();
+}
+
+void RunJobCall::Submit(JobSpec spec) {
+  absl::StatusOr<std::shared_ptr<LiveJob>> job =
+      pipeline_.admission().Submit(std::move(spec), shared_from_this());
+  if (!job.ok()) {
+    FinishOnce(job.status());
+    return;
+  }
+  // gRPC calls OnCancel only once Start has returned.
+  MutexLock lock(mu_);
+  if (!finished_) job_ = *std::move(job);
+}
+
+void RunJobCall::OnJobEnd(const EndedJob& job) { FinishOnce(absl::OkStatus(), job); }
+
+void RunJobCall::OnCancel() {
+  std::shared_ptr<LiveJob> job;
+  {
+    MutexLock lock(mu_);
+    job = job_;
+  }
+  FinishOnce(CallCancelledError());
+  if (job == nullptr) return;
+  job->RemoveWaiter(this);
+  if (!detach_) pipeline_.control().Cancel(job, CancelReason::kCallerGone);
+}
+
+void RunJobCall::OnDone() {
+  std::shared_ptr<RunJobCall> self;  // let go of after the lock
+  MutexLock lock(mu_);
+  self = std::move(grpc_reference_);
+}
+
+void RunJobCall::FinishOnce(const absl::Status& status, const EndedJob& job) {
+  {
+    MutexLock lock(mu_);
+    if (finished_) return;
+    finished_ = true;
+    job_.reset();
+    if (job != nullptr) EncodeJob({*job, job->outcome->progress}, JobView::kFull, response_);
+  }
+  count_.Done(status);
+  Finish(ToGrpcStatus(status));
+}
+
+}  // namespace jobpool

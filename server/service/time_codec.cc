@@ -1,0 +1,31 @@
+#include "server/service/time_codec.h"
+
+#include <cstdlib>
+
+namespace jobpool {
+
+void EncodeDuration(absl::Duration duration, google::protobuf::Duration* encoded) {
+  encoded->set_seconds(absl::IDivDuration(duration, absl::Seconds(1), &duration));
+  encoded->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(duration)));
+}
+
+void EncodeTime(absl::Time time, google::protobuf::Timestamp* encoded) {
+  encoded->set_seconds(absl::ToUnixSeconds(time));
+  encoded->set_nanos(
+      static_cast<int32_t>(absl::ToInt64Nanoseconds(time - absl::FromUnixSeconds(encoded->seconds()))));
+}
+
+std::optional<absl::Duration> DecodeDuration(const google::protobuf::Duration& encoded,
+                                             absl::string_view field, Violations& violations) {
+  constexpr int64_t kMaxSeconds = 315'576'000'000;  // duration.proto
+  const int64_t seconds = encoded.seconds();
+  const int32_t nanos = encoded.nanos();
+  if (seconds < -kMaxSeconds || seconds > kMaxSeconds || std::abs(nanos) > 999'999'999 ||
+      (seconds < 0 && nanos > 0) || (seconds > 0 && nanos < 0)) {
+    violations.Add(field, "is not a duration");
+    return std::nullopt;
+  }
+  return absl::Seconds(seconds) + absl::Nanoseconds(nanos);
+}
+
+}  // namespace jobpool

@@ -1,0 +1,155 @@
+#include "server/service/wait_jobs_call.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/job/errors.h"
+#include "server/service/job_codec.h"
+#include "server/service/status_codec.h"
+#include "server/service/time_codec.h"
+
+namespace jobpool {
+namespace {
+
+// The wait ends so long before the call's deadline that the answer still gets
+// there: a tenth of what is left, at most 100 ms.
+std::optional<MonotonicTime> CallDeadline(const grpc::CallbackServerContext& context, MonotonicTime now) {
+  if (context.deadline() == std::chrono::system_clock::time_point::max()) return std::nullopt;
+  const absl::Duration left = absl::FromChrono(context.deadline() - std::chrono::system_clock::now());
+  return Later(now, left - std::clamp(left / 10, absl::ZeroDuration(), absl::Milliseconds(100)));
+}
+
+// All the jobs, with as much of each as leaves the answer small enough.
+void EncodeJobs(const std::vector<JobHandle>& jobs, v1::WaitJobsResponse* response) {
+  for (const JobView view : {JobView::kFull, JobView::kWithoutResult, JobView::kBrief}) {
+    response->clear_jobs();
+    size_t bytes = 0;
+    for (const JobHandle& handle : jobs) {
+      v1::Job* const job = response->add_jobs();
+      EncodeJob(handle.Snapshot(), view, job);
+      bytes += job->ByteSizeLong() + 8;  // 8: more than its tag and length
+      if (bytes > kMaxAnswerBytes && view != JobView::kBrief) break;
+    }
+    if (bytes <= kMaxAnswerBytes) return;
+  }
+}
+
+WaitArguments Decode(const grpc::CallbackServerContext& context, const v1::WaitJobsRequest& request,
+                     MonotonicTime now, Violations& violations) {
+  WaitArguments arguments;
+  arguments.deadline = CallDeadline(context, now);
+  if (request.names().empty() || request.names_size() > kMaxWaitNames) {
+    violations.Add("names",
+                   absl::StrCat("must be 1 to ", kMaxWaitNames, " names, are ", request.names_size()));
+  } else {
+    for (int i = 0; i < request.names_size(); ++i) {
+      arguments.ids.push_back(DecodeJobName(request.names(i), absl::StrCat("names[", i, "]"), violations));
+    }
+  }
+  if (request.mode() < 0 || request.mode() > v1::WaitJobsRequest::ANY) {
+    violations.Add("mode", "must be ALL or ANY");
+  }
+  if (request.mode() == v1::WaitJobsRequest::ANY) arguments.mode = Join::Mode::kAny;
+  if (request.has_timeout()) {
+    const absl::Duration timeout =
+        DecodeDuration(request.timeout(), "timeout", violations).value_or(absl::ZeroDuration());
+    CheckRange(timeout, kMaxTimeout, "timeout", violations);
+    arguments.deadline = std::min(arguments.deadline.value_or(MonotonicTime::max()), Later(now, timeout));
+  }
+  return arguments;
+}
+
+}  // namespace
+
+grpc::ServerUnaryReactor* WaitJobsCall::Start(Notifier& notifier, ServicePool& pool, const CallCount& count,
+                                              const grpc::CallbackServerContext& context,
+                                              const v1::WaitJobsRequest& request,
+                                              v1::WaitJobsResponse* response) {
+  const std::shared_ptr<WaitJobsCall> call(new WaitJobsCall(notifier, pool, count, response));
+  {
+    MutexLock lock(call->mu_);
+    call->grpc_reference_ = call;
+  }
+  Violations violations;
+  const WaitArguments arguments = Decode(context, request, notifier.Now(), violations);
+  if (const absl::Status status = violations.ToStatus(); !status.ok()) {
+    call->FinishOnce(status);
+  } else if (!pool.Run([call, arguments] { call->Wait(arguments); })) {
+    call->FinishOnce(TooManyCallsError("calls wait for a thread", pool.max_tasks()));
+  }
+  return call.get();
+}
+
+void WaitJobsCall::Wait(const WaitArguments& arguments) {
+  // The join may end before it is known here: whichever of the two comes second
+  // answers.
+  absl::StatusOr<std::shared_ptr<Join>> join = notifier_.Wait(
+      arguments.ids, arguments.mode, arguments.deadline, [self = shared_from_this()](bool timed_out) {
+        {
+          MutexLock lock(self->mu_);
+          self->timed_out_ = timed_out;
+          if (self->join_ == nullptr) return;
+        }
+        const auto answer = [self, timed_out] { self->Answer(timed_out); };
+        if (!self->pool_.Run(answer)) answer();
+      });
+  if (!join.ok()) {
+    FinishOnce(join.status());
+    return;
+  }
+  std::optional<bool> timed_out;
+  bool gone = false;
+  {
+    MutexLock lock(mu_);
+    gone = finished_;
+    if (!gone) join_ = *join;
+    timed_out = timed_out_;
+  }
+  if (gone) {
+    (*join)->Abandon();
+  } else if (timed_out.has_value()) {
+    Answer(*timed_out);
+  }
+}
+
+void WaitJobsCall::Answer(bool timed_out) {
+  {
+    MutexLock lock(mu_);
+    if (finished_) return;
+    EncodeJobs(join_->jobs(), response_);
+    response_->set_timed_out(timed_out);
+  }
+  FinishOnce(absl::OkStatus());
+}
+
+void WaitJobsCall::OnCancel() {
+  std::shared_ptr<Join> join;
+  {
+    MutexLock lock(mu_);
+    join = join_;
+  }
+  FinishOnce(CallCancelledError());
+  if (join != nullptr) join->Abandon();
+}
+
+void WaitJobsCall::OnDone() {
+  std::shared_ptr<WaitJobsCall> self;  // let go of after the lock
+  MutexLock lock(mu_);
+  self = std::move(grpc_reference_);
+}
+
+void WaitJobsCall::FinishOnce(const absl::Status& status) {
+  std::shared_ptr<Join> join;  // let go of after the lock
+  {
+    MutexLock lock(mu_);
+    if (finished_) return;
+    finished_ = true;
+    join = std::move(join_);
+  }
+  count_.Done(status);
+  Finish(ToGrpcStatus(status));
+}
+
+}  // namespace jobpool

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/server_callback.h>
+
+#include "absl/status/status.h"
+#include "jobpool/v1/job_service.pb.h"
+#include "server/base/mutex.h"
+#include "server/pipeline/notifier.h"
+#include "server/service/call.h"
+#include "server/workers/service_pool.h"
+
+namespace jobpool {
+
+/// What a call of WaitJobs asks for.
+struct WaitArguments {
+  std::vector<std::string> ids;
+  Join::Mode mode = Join::Mode::kAll;
+  std::optional<MonotonicTime> deadline;
+};
+
+/// One call of WaitJobs. Looks the jobs up, and encodes them, on SERVICE threads.
+///
+/// gRPC and the join both hold it, as with RunJobCall.
+class WaitJobsCall final : public grpc::ServerUnaryReactor,
+                           public std::enable_shared_from_this<WaitJobsCall> {
+ public:
+  /// `notifier` and `pool` outlive the call; `request` and `response` are gRPC's
+  /// and live until OnDone.
+  static grpc::ServerUnaryReactor* Start(Notifier& notifier, ServicePool& pool, const CallCount& count,
+                                         const grpc::CallbackServerContext& context,
+                                         const v1::WaitJobsRequest& request, v1::WaitJobsResponse* response);
+
+  void OnCancel() override;
+  void OnDone() override;
+
+ private:
+  WaitJobsCall(Notifier& notifier, ServicePool& pool, const CallCount& count, v1::WaitJobsResponse* response)
+      : notifier_(notifier), pool_(pool), count_(count), response_(response) {}
+
+  void Wait(const WaitArguments& arguments);
+  void Answer(bool timed_out);
+  void FinishOnce(const absl::Status& status);
+  bool InternalInlineable() override { return true; }  // as in RunJobCall
+
+  Notifier& notifier_;
+  ServicePool& pool_;
+  const CallCount count_;
+
+  Mutex mu_;
+  bool finished_ ABSL_GUARDED_BY(mu_) = false;
+  v1::WaitJobsResponse* const response_ ABSL_PT_GUARDED_BY(mu_);  // valid until finished_
+  std::shared_ptr<Join> join_ ABSL_GUARDED_BY(mu_);
+  std::optional<bool> timed_out_ ABSL_GUARDED_BY(mu_);                 // set: the join is over
+  std::shared_ptr<WaitJobsCall> grpc_reference_ ABSL_GUARDED_BY(mu_);  // until OnDone
+};
+
+}  // namespace jobpool

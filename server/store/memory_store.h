@@ -1,0 +1,76 @@
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/container/btree_set.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/string_view.h"
+#include "server/base/mutex.h"
+#include "server/store/job_store.h"
+
+namespace jobpool {
+
+/// Keeps ended jobs in memory, at most `max_jobs`: beyond that the ones that
+/// expire first are forgotten first. Thread-safe.
+class MemoryStore final : public JobStore {
+ public:
+  explicit MemoryStore(size_t max_jobs) : max_jobs_(max_jobs) {}
+
+  absl::Status Put(EndedJob job) override;
+  absl::StatusOr<EndedJob> Get(const std::string& id) const override;
+  absl::StatusOr<std::vector<EndedJob>> List(const std::optional<ListKey>& after,
+                                             size_t limit) const override;
+  absl::StatusOr<bool> Delete(const std::string& id) override;
+  absl::StatusOr<size_t> DeleteExpired(absl::Time now, size_t limit) override;
+
+ private:
+  // The set of jobs is looked into by id alone.
+  struct IdHash {
+    using is_transparent = void;
+    size_t operator()(absl::string_view id) const { return absl::Hash<absl::string_view>()(id); }
+    size_t operator()(const EndedJob& job) const { return (*this)(job->id); }
+  };
+  struct IdEq {
+    using is_transparent = void;
+    static absl::string_view Id(absl::string_view id) { return id; }
+    static absl::string_view Id(const EndedJob& job) { return job->id; }
+    template <typename A, typename B>
+    bool operator()(const A& a, const B& b) const {
+      return Id(a) == Id(b);
+    }
+  };
+  struct ListOrder {
+    using is_transparent = void;
+    bool operator()(const JobRecord* a, const JobRecord* b) const {
+      return ListKey::Before(a->create_time, a->id, b->create_time, b->id);
+    }
+    bool operator()(const ListKey& a, const JobRecord* b) const {
+      return ListKey::Before(a.create_time, a.id, b->create_time, b->id);
+    }
+    bool operator()(const JobRecord* a, const ListKey& b) const {
+      return ListKey::Before(a->create_time, a->id, b.create_time, b.id);
+    }
+  };
+  struct ExpiryOrder {
+    bool operator()(const JobRecord* a, const JobRecord* b) const {
+      const absl::Time a_time = a->ExpireTime();
+      const absl::Time b_time = b->ExpireTime();
+      return a_time != b_time ? a_time < b_time : a->id < b->id;
+    }
+  };
+
+  /// Takes a job out of all three; the caller lets go of it outside the lock.
+  EndedJob Remove(const JobRecord* job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  const size_t max_jobs_;
+
+  mutable Mutex mu_;
+  absl::flat_hash_set<EndedJob, IdHash, IdEq> jobs_ ABSL_GUARDED_BY(mu_);
+  absl::btree_set<const JobRecord*, ListOrder> listed_ ABSL_GUARDED_BY(mu_);
+  absl::btree_set<const JobRecord*, ExpiryOrder> expiring_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace jobpool

@@ -1,0 +1,109 @@
+#include "server/telemetry/job_metrics.h"
+
+#include <prometheus/counter.h>
+#include <prometheus/gauge.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+
+namespace jobpool {
+namespace {
+
+// Two steps a decade, 1 ms to 10^6 s: jobs last from nothing to days.
+const prometheus::Histogram::BucketBoundaries kJobSeconds = {
+    0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1e3, 3000, 10000, 30000, 1e5, 300000, 1e6};
+
+constexpr const char* kRejectReasons[] = {"invalid_field", "pool_not_found", "job_exists", "queue_full",
+                                          "shutting_down"};
+
+}  // namespace
+
+struct JobMetrics::Handles {
+  size_t pools = 0;
+  size_t end_states = 0;
+  std::vector<prometheus::Counter*> submitted;         // [kind][pool]
+  std::vector<prometheus::Counter*> finished;          // [kind][pool][end state]
+  std::vector<prometheus::Counter*> rejected;          // [reason]
+  std::vector<prometheus::Histogram*> queue_duration;  // [pool]
+  std::vector<prometheus::Histogram*> run_duration;    // [kind]
+  std::vector<prometheus::Counter*> cpu_seconds;       // [kind]
+  std::vector<prometheus::Gauge*> last_finished;       // [pool]
+};
+
+JobMetrics::JobMetrics(prometheus::Registry& registry, const Names& names)
+    : handles_(std::make_unique<Handles>()) {
+  Handles& h = *handles_;
+  h.pools = names.pools.size();
+  h.end_states = names.end_states.size();
+  auto& submitted = prometheus::BuildCounter()
+                        .Name("jobpool_jobs_submitted_total")
+                        .Help("Jobs accepted.")
+                        .Register(registry);
+  auto& finished = prometheus::BuildCounter()
+                       .Name("jobpool_jobs_finished_total")
+                       .Help("Jobs ended, by the state that they ended in.")
+                       .Register(registry);
+  for (const std::string& kind : names.kinds) {
+    for (const std::string& pool : names.pools) {
+      h.submitted.push_back(&submitted.Add({{"kind", kind}, {"pool", pool}}));
+      for (const std::string& state : names.end_states) {
+        h.finished.push_back(&finished.Add({{"kind", kind}, {"pool", pool}, {"state", state}}));
+      }
+    }
+  }
+  auto& rejected = prometheus::BuildCounter()
+                       .Name("jobpool_jobs_rejected_total")
+                       .Help("Jobs refused at submission, by reason.")
+                       .Register(registry);
+  for (const char* reason : kRejectReasons) h.rejected.push_back(&rejected.Add({{"reason", reason}}));
+  auto& queue_duration = prometheus::BuildHistogram()
+                             .Name("jobpool_job_queue_duration_seconds")
+                             .Help("Time from a job's being ready to a worker's taking it.")
+                             .Register(registry);
+  auto& last_finished = prometheus::BuildGauge()
+                            .Name("jobpool_last_finished_timestamp_seconds")
+                            .Help("When a job of the pool last ended; 0: none has.")
+                            .Register(registry);
+  for (const std::string& pool : names.pools) {
+    h.queue_duration.push_back(&queue_duration.Add({{"pool", pool}}, kJobSeconds));
+    h.last_finished.push_back(&last_finished.Add({{"pool", pool}}));
+  }
+  auto& run_duration = prometheus::BuildHistogram()
+                           .Name("jobpool_job_run_duration_seconds")
+                           .Help("Time that a worker was on a job.")
+                           .Register(registry);
+  auto& cpu_seconds = prometheus::BuildCounter()
+                          .Name("jobpool_job_cpu_seconds_total")
+                          .Help("User and system time that jobs used.")
+                          .Register(registry);
+  for (const std::string& kind : names.kinds) {
+    h.run_duration.push_back(&run_duration.Add({{"kind", kind}}, kJobSeconds));
+    h.cpu_seconds.push_back(&cpu_seconds.Add({{"kind", kind}}));
+  }
+}
+
+JobMetrics::~JobMetrics() = default;
+
+void JobMetrics::Submitted(size_t kind, size_t pool) {
+  handles_->submitted[kind * handles_->pools + pool]->Increment();
+}
+
+void JobMetrics::Rejected(RejectReason reason) {
+  handles_->rejected[static_cast<size_t>(reason)]->Increment();
+}
+
+void JobMetrics::Started(size_t pool, absl::Duration queued_for) {
+  handles_->queue_duration[pool]->Observe(absl::ToDoubleSeconds(queued_for));
+}
+
+void JobMetrics::Ran(size_t kind, absl::Duration run_for, absl::Duration cpu_time) {
+  handles_->run_duration[kind]->Observe(absl::ToDoubleSeconds(run_for));
+  handles_->cpu_seconds[kind]->Increment(absl::ToDoubleSeconds(cpu_time));
+}
+
+void JobMetrics::Finished(size_t kind, size_t pool, size_t end_state, absl::Time end_time) {
+  Handles& h = *handles_;
+  h.finished[(kind * h.pools + pool) * h.end_states + end_state]->Increment();
+  h.last_finished[pool]->Set(absl::ToDoubleSeconds(end_time - absl::UnixEpoch()));
+}
+
+}  // namespace jobpool

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+
+namespace prometheus {
+class Registry;
+}
+
+namespace jobpool {
+
+/// Why a submission was refused: the label `reason`.
+enum class RejectReason : unsigned char {
+  kInvalidField,
+  kPoolNotFound,
+  kJobExists,
+  kQueueFull,
+  kShuttingDown
+};
+
+/// Counts what happens to jobs. Every series exists at 0 from construction.
+/// Thread-safe; the handles are cached, so that counting takes neither a lock
+/// (histograms: their own) nor a look-up. Kinds, pools and states are given as
+/// indexes into the names of construction.
+class JobMetrics {
+ public:
+  struct Names {
+    std::vector<std::string> kinds;
+    std::vector<std::string> pools;
+    std::vector<std::string> end_states;
+  };
+
+  JobMetrics(prometheus::Registry& registry, const Names& names);
+  ~JobMetrics();
+
+  void Submitted(size_t kind, size_t pool);
+  void Rejected(RejectReason reason);
+  void Started(size_t pool, absl::Duration queued_for);
+  /// A job that has run has ended.
+  void Ran(size_t kind, absl::Duration run_for, absl::Duration cpu_time);
+  void Finished(size_t kind, size_t pool, size_t end_state, absl::Time end_time);
+
+ private:
+  struct Handles;
+  std::unique_ptr<Handles> handles_;
+};
+
+}  // namespace jobpool

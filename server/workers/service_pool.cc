@@ -1,0 +1,59 @@
+#include "server/workers/service_pool.h"
+
+#include <utility>
+
+namespace jobpool {
+namespace {
+
+ThreadPoolOptions ServiceThreads(int min_threads, int max_threads) {
+  ThreadPoolOptions options;
+  options.role = ThreadRole::kService;
+  options.min_threads = min_threads;
+  options.max_threads = max_threads;
+  return options;
+}
+
+}  // namespace
+
+ServicePool::ServicePool(ThreadRegistry& registry, int min_threads, int max_threads, int max_tasks)
+    : max_tasks_(max_tasks), threads_(ServiceThreads(min_threads, max_threads), registry, queue_) {}
+
+bool ServicePool::Run(std::function<void()> task) {
+  if (!queue_.Push(std::move(task), max_tasks_, /*wait=*/false)) return false;
+  threads_.Notify();
+  return true;
+}
+
+void ServicePool::RunBlocking(std::function<void()> task) {
+  queue_.Push(std::move(task), max_tasks_, /*wait=*/true);
+  threads_.Notify();
+}
+
+bool ServicePool::TaskQueue::Push(std::function<void()> task, int max_tasks, bool wait) {
+  MutexLock lock(mu_);
+  while (tasks_.size() >= static_cast<size_t>(max_tasks)) {
+    if (!wait) return false;
+    room_cv_.Wait(mu_);
+  }
+  tasks_.push_back(std::move(task));
+  size_.store(tasks_.size());
+  return true;
+}
+
+bool ServicePool::TaskQueue::RunOne(RegisteredThread& worker) {
+  std::function<void()> task;
+  {
+    MutexLock lock(mu_);
+    if (tasks_.empty()) return false;
+    task = std::move(tasks_.front());
+    tasks_.pop_front();
+    size_.store(tasks_.size());
+    room_cv_.NotifyOne();
+  }
+  worker.SetRunning(true);
+  task();
+  worker.SetRunning(false);
+  return true;
+}
+
+}  // namespace jobpool

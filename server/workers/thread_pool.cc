@@ -1,0 +1,125 @@
+#include "server/workers/thread_pool.h"
+
+#include <algorithm>
+#include <system_error>
+#include <utility>
+
+namespace jobpool {
+
+ThreadPool::ThreadPool(ThreadPoolOptions options, ThreadRegistry& registry, WorkSource& source,
+                       const Clock& clock)
+    : options_(std::move(options)), registry_(registry), source_(source), clock_(clock) {
+  MutexLock lock(mu_);
+  for (int i = 0; i < options_.min_threads; ++i) StartWorker();
+  while (registered_ < threads_) registered_cv_.Wait(mu_);
+}
+
+ThreadPool::~ThreadPool() { Stop(); }
+
+// Who sleeps and who brings work must not miss each other (Dekker): a worker
+// first says that it is idle, or gone, and then looks for work; the source first
+// has work and then, here, looks for idle or missing workers. All four accesses
+// are sequentially consistent.
+void ThreadPool::Notify() {
+  if (idle_count_.load() == 0 && at_max_.load()) return;
+  MutexLock lock(mu_);
+  if (stopping_) return;
+  if (!idle_.empty()) {
+    Worker* worker = idle_.back();
+    RemoveFromIdle(worker);
+    worker->woken = true;
+    worker->wake.NotifyOne();
+  } else if (threads_ < options_.max_threads) {
+    StartWorker();
+  }
+}
+
+void ThreadPool::Stop() {
+  std::list<Worker> ended;
+  {
+    MutexLock lock(mu_);
+    stopping_ = true;
+    for (Worker& worker : workers_) worker.wake.NotifyOne();
+    while (threads_ > 0) registered_cv_.Wait(mu_);
+    ended.swap(retired_);
+  }
+  for (Worker& worker : ended) worker.thread.join();
+}
+
+void ThreadPool::StartWorker() {
+  const auto self = workers_.emplace(workers_.end());
+  CountThread(+1);
+  try {
+    self->thread = std::thread([this, self] { RunWorker(self); });
+  } catch (const std::system_error&) {
+    // No more threads to be had. The work stays in the source: a worker that
+    // becomes free, or the next Notify, takes it up.
+    failed_starts_.fetch_add(1, std::memory_order_relaxed);
+    workers_.erase(self);
+    CountThread(-1);
+  }
+}
+
+void ThreadPool::RunWorker(std::list<Worker>::iterator self) {
+  RegisteredThread thread(registry_, options_.role, options_.name);
+  {
+    MutexLock lock(mu_);
+    ++registered_;
+    registered_cv_.NotifyAll();
+  }
+  do {
+    while (source_.RunOne(thread)) {
+    }
+  } while (AwaitWork(self));
+}
+
+bool ThreadPool::AwaitWork(std::list<Worker>::iterator self) {
+  const MonotonicTime deadline = Later(clock_.Monotonic(), options_.idle_timeout);
+  Worker& worker = *self;
+  MutexLock lock(mu_);
+  worker.woken = false;
+  idle_.push_back(&worker);
+  idle_count_.store(static_cast<int>(idle_.size()));
+  if (source_.HasWork()) {
+    RemoveFromIdle(&worker);
+    return true;
+  }
+  while (!worker.woken && !stopping_) {
+    const bool kept = threads_ <= options_.min_threads;
+    if (!kept && clock_.Monotonic() >= deadline) break;
+    clock_.WaitUntil(worker.wake, mu_, kept ? MonotonicTime::max() : deadline);
+  }
+  if (worker.woken) return true;
+  RemoveFromIdle(&worker);
+  CountThread(-1);
+  if (source_.HasWork()) {  // came while it made up its mind
+    CountThread(+1);
+    return true;
+  }
+  Retire(self);
+  return false;
+}
+
+// From here on the worker touches nothing of the pool. It joins those that
+// retired before it: at most one ended thread is ever left unjoined.
+void ThreadPool::Retire(std::list<Worker>::iterator self) {
+  std::list<Worker> before;
+  before.swap(retired_);
+  retired_.splice(retired_.end(), workers_, self);
+  --registered_;
+  registered_cv_.NotifyAll();
+  for (Worker& worker : before) worker.thread.join();
+}
+
+void ThreadPool::RemoveFromIdle(Worker* worker) {
+  const auto found = std::find(idle_.rbegin(), idle_.rend(), worker);
+  if (found != idle_.rend()) idle_.erase(std::next(found).base());
+  idle_count_.store(static_cast<int>(idle_.size()));
+}
+
+void ThreadPool::CountThread(int change) {
+  threads_ += change;
+  at_max_.store(threads_ >= options_.max_threads);
+}
+
+}  // namespace jobpool

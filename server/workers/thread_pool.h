@@ -1,0 +1,79 @@
+#pragma once
+
+#include <atomic>
+#include <list>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "server/base/clock.h"
+#include "server/base/mutex.h"
+#include "server/workers/executor.h"
+#include "server/workers/thread_registry.h"
+
+namespace jobpool {
+
+struct ThreadPoolOptions {
+  std::string name;
+  ThreadRole role = ThreadRole::kWorker;
+  int min_threads = 0;  // started at once and kept
+  int max_threads = 1;  // at least 1
+  absl::Duration idle_timeout = absl::Seconds(10);
+};
+
+/// Threads that take from one source: more while work waits, fewer when they
+/// idle. The worker that went idle last is woken first, so that those not needed
+/// time out. Destruction stops it.
+class ThreadPool final : public Executor {
+ public:
+  /// Returns when `min_threads` are registered. `registry`, `source` and `clock`
+  /// outlive the pool.
+  ThreadPool(ThreadPoolOptions options, ThreadRegistry& registry, WorkSource& source,
+             const Clock& clock = Clock::Real());
+  ~ThreadPool() override;
+
+  void Notify() override;
+  void Stop() override;
+
+  const ThreadPoolOptions& options() const { return options_; }
+
+  /// How often the system refused a thread.
+  uint64_t failed_starts() const { return failed_starts_.load(std::memory_order_relaxed); }
+
+ private:
+  struct Worker {
+    std::thread thread;
+    CondVar wake;
+    bool woken = false;  // guarded by the pool's mu_
+  };
+
+  void StartWorker() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void RunWorker(std::list<Worker>::iterator self);
+  /// Waits for work; returns false when the worker shall end.
+  bool AwaitWork(std::list<Worker>::iterator self);
+  void Retire(std::list<Worker>::iterator self) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void RemoveFromIdle(Worker* worker) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void CountThread(int change) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  const ThreadPoolOptions options_;
+  ThreadRegistry& registry_;
+  WorkSource& source_;
+  const Clock& clock_;
+
+  // Copies for Notify to read without the lock; written under mu_.
+  std::atomic<int> idle_count_{0};
+  std::atomic<bool> at_max_{false};
+  std::atomic<uint64_t> failed_starts_{0};
+
+  Mutex mu_;
+  CondVar registered_cv_;
+  std::list<Worker> workers_ ABSL_GUARDED_BY(mu_);
+  std::list<Worker> retired_ ABSL_GUARDED_BY(mu_);  // ended or about to, not joined
+  std::vector<Worker*> idle_ ABSL_GUARDED_BY(mu_);  // last in, first woken
+  int threads_ ABSL_GUARDED_BY(mu_) = 0;
+  int registered_ ABSL_GUARDED_BY(mu_) = 0;
+  bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+};
+
+}  // namespace jobpool

@@ -1,0 +1,162 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <pthread.h>
+#include <string>
+#include <sys/types.h>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "server/base/mutex.h"
+
+namespace jobpool {
+
+/// What a thread is for; jobpool.v1.Thread.Role says more.
+enum class ThreadRole : unsigned char { kMain, kWorker, kService };
+inline constexpr size_t kThreadRoleCount = 3;
+
+/// As jobpool.v1.Thread.Role spells it.
+absl::string_view ThreadRoleName(ThreadRole role);
+
+/// The job that a worker is on.
+struct CurrentJob {
+  std::string id;  // empty: none
+  std::string display_name;
+  bool daemon = false;
+  absl::Time start_time;
+};
+
+/// A thread as it was at one moment.
+struct ThreadInfo {
+  uint64_t id = 0;
+  ThreadRole role = ThreadRole::kMain;
+  std::string pool;  // empty: of none
+  std::string display_name;
+  std::string native_name;
+  bool running = false;
+  CurrentJob job;
+  pid_t process_id = 0;
+  pid_t os_thread_id = 0;
+  absl::Time start_time;
+  absl::Duration cpu_time;
+  uint64_t jobs_run = 0;
+};
+
+/// All threads at one moment, oldest first.
+struct RollCall {
+  std::vector<ThreadInfo> threads;
+  uint64_t version = 0;
+};
+
+/// How many threads at one moment.
+struct ActiveCount {
+  std::array<int, kThreadRoleCount> by_role{};
+  uint64_t version = 0;
+
+  int total() const;
+};
+
+class RegisteredThread;
+
+/// Knows every thread of ours from its first to its last instruction; the one
+/// source of roll call, active count and their metrics. Thread-safe; outlives
+/// every RegisteredThread. Lock order: mu_, then a thread's own.
+class ThreadRegistry {
+ public:
+  /// Takes everything under one lock: no start or end falls between two threads.
+  /// About 2 us a thread.
+  RollCall Snapshot() const;
+
+  ActiveCount Count() const;
+
+  /// Nothing if it has ended or never was.
+  std::optional<ThreadInfo> Find(uint64_t id) const;
+
+  /// Renames a thread here and in the operating system. Returns false if it has
+  /// ended. REQUIRES: `name` is 1 to 64 characters of UTF-8.
+  bool Rename(uint64_t id, absl::string_view name);
+
+  /// Shows the new name of the job that the thread is on, if it still is.
+  void RenameJob(uint64_t id, absl::string_view job_id, absl::string_view display_name);
+
+ private:
+  friend class RegisteredThread;
+
+  void Enter(RegisteredThread& thread);
+  void Leave(RegisteredThread& thread);
+
+  mutable Mutex mu_;
+  std::map<uint64_t, RegisteredThread*> threads_ ABSL_GUARDED_BY(mu_);
+  ActiveCount count_ ABSL_GUARDED_BY(mu_);
+  uint64_t last_id_ ABSL_GUARDED_BY(mu_) = 0;
+  // How many were named by default, for `Thread-N` and `Service-N`.
+  std::array<uint64_t, kThreadRoleCount> named_ ABSL_GUARDED_BY(mu_){};
+};
+
+/// Makes the calling thread one of ours for the length of a scope: the first
+/// local of its body. Its setters are called by that thread only, and wake
+/// nobody.
+class RegisteredThread {
+ public:
+  /// `pool` may be empty. The display name is the role's default. A worker or
+  /// service thread gets it as its native name too; the main one keeps the
+  /// program's, by which operators find the process.
+  RegisteredThread(ThreadRegistry& registry, ThreadRole role, absl::string_view pool);
+  ~RegisteredThread();
+  RegisteredThread(const RegisteredThread&) = delete;
+  RegisteredThread& operator=(const RegisteredThread&) = delete;
+
+  /// The registration of the calling thread; null if it is none of ours.
+  static RegisteredThread* Current();
+
+  /// RUNNING or IDLE, for a thread that serves without a job.
+  void SetRunning(bool running);
+
+  /// RUNNING, on `job`.
+  void BeginJob(CurrentJob job);
+
+  /// IDLE; `ran`: with one more job run.
+  void EndJob(bool ran);
+
+  uint64_t id() const { return id_; }
+  pid_t os_thread_id() const { return os_thread_id_; }
+  std::string display_name() const;
+
+ private:
+  friend class ThreadRegistry;
+
+  ThreadInfo Info() const;
+  void SetName(absl::string_view name);
+
+  ThreadRegistry& registry_;
+
+  // Constant after construction; id_ once entered.
+  const ThreadRole role_;
+  const std::string pool_;
+  const pthread_t pthread_;
+  const pid_t os_thread_id_;
+  clockid_t cpu_clock_{};
+  absl::Time start_time_;
+  uint64_t id_ = 0;
+
+  mutable Mutex mu_;
+  std::string display_name_ ABSL_GUARDED_BY(mu_);
+  std::string native_name_ ABSL_GUARDED_BY(mu_);
+  bool running_ ABSL_GUARDED_BY(mu_) = false;
+  CurrentJob job_ ABSL_GUARDED_BY(mu_);
+  uint64_t jobs_run_ ABSL_GUARDED_BY(mu_) = 0;
+};
+
+/// User and system time of the calling thread so far.
+struct ThreadUsage {
+  absl::Duration user;
+  absl::Duration system;
+
+  static ThreadUsage Now();
+};
+
+}  // namespace jobpool

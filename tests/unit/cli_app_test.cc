@@ -1,0 +1,123 @@
+#include <stdlib.h>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "absl/strings/match.h"
+#include "client/cli/app.h"
+
+namespace jobpool::cli {
+namespace {
+
+ParsedCommandLine Parse(std::vector<const char*> arguments) {
+  arguments.insert(arguments.begin(), "jobpool");
+  return ParseCommandLine(static_cast<int>(arguments.size()), arguments.data());
+}
+
+void ExpectUsage(const std::vector<const char*>& arguments, absl::string_view error) {
+  const ParsedCommandLine parsed = Parse(arguments);
+  EXPECT_FALSE(parsed.invocation.has_value()) << error;
+  EXPECT_EQ(parsed.status, ExitStatus::kUsage);
+  EXPECT_EQ(parsed.output, "");
+  EXPECT_EQ(parsed.error, error);
+}
+
+class AppTest : public testing::Test {
+ protected:
+  AppTest() { unsetenv("JOBPOOL_SERVER"); }
+};
+
+TEST_F(AppTest, Defaults) {
+  const ParsedCommandLine parsed = Parse({"threads"});
+  ASSERT_TRUE(parsed.invocation.has_value()) << parsed.error;
+  EXPECT_EQ(parsed.invocation->server, "127.0.0.1:50051");
+  EXPECT_EQ(parsed.invocation->format, OutputFormat::kTable);
+  EXPECT_TRUE(parsed.invocation->command);
+}
+
+TEST_F(AppTest, GlobalOptionsBeforeAndAfterTheCommand) {
+  for (const std::vector<const char*>& arguments : std::vector<std::vector<const char*>>{
+           {"--server", "h:1", "-o", "json", "jobs", "list"},
+           {"jobs", "--server", "h:1", "list", "-o", "json"},
+           {"jobs", "list", "--server=h:1", "-ojson"},
+           {"run", "sleep", "2s", "--server", "h:1", "--output", "json"},
+           {"run", "--server", "h:1", "noop", "-o", "json", "--name", "x"}}) {
+    const ParsedCommandLine parsed = Parse(arguments);
+    ASSERT_TRUE(parsed.invocation.has_value()) << parsed.error;
+    EXPECT_EQ(parsed.invocation->server, "h:1");
+    EXPECT_EQ(parsed.invocation->format, OutputFormat::kJson);
+  }
+}
+
+TEST_F(AppTest, TheOptionWinsOverTheEnvironment) {
+  setenv("JOBPOOL_SERVER", "unix:/run/jobpool", 1);
+  EXPECT_EQ(Parse({"pools"}).invocation->server, "unix:/run/jobpool");
+  EXPECT_EQ(Parse({"pools", "--server", "h:1"}).invocation->server, "h:1");
+  setenv("JOBPOOL_SERVER", "", 1);
+  EXPECT_EQ(Parse({"pools"}).invocation->server, "127.0.0.1:50051");
+}
+
+TEST_F(AppTest, ArgumentsMayBeCalledLikeCommands) {
+  EXPECT_TRUE(Parse({"jobs", "rename", "list", "jobs"}).invocation.has_value());
+  EXPECT_TRUE(Parse({"jobs", "get", "run", "threads", "get"}).invocation.has_value());
+  EXPECT_TRUE(Parse({"threads", "rename", "7", "count"}).invocation.has_value());
+  EXPECT_TRUE(Parse({"wait", "wait", "jobs"}).invocation.has_value());
+}
+
+TEST_F(AppTest, ALabelTakesOneValue) {
+  EXPECT_TRUE(Parse({"run", "--label", "a=b", "--label", "c=d", "sleep", "2s"}).invocation.has_value());
+}
+
+TEST_F(AppTest, UsageErrorsAreALineAndAHint) {
+  ExpectUsage({}, "error: a command is missing\nTry 'jobpool --help'.\n");
+  ExpectUsage({"frob"}, "error: unknown command 'frob'\nTry 'jobpool --help'.\n");
+  ExpectUsage({"jobs", "list", "x"},
+              "error: The following argument was not expected: x\nTry 'jobpool jobs list --help'.\n");
+  ExpectUsage({"jobs", "get"}, "error: NAME is required\nTry 'jobpool jobs get --help'.\n");
+  ExpectUsage({"jobs", "-o", "xml"},
+              "error: --output: 'xml' is none of table, json, name\nTry 'jobpool jobs --help'.\n");
+  ExpectUsage({"run", "sleep", "2s", "--frob"},
+              "error: The following argument was not expected: --frob\nTry 'jobpool run --help'.\n");
+  ExpectUsage({"jobs", "rename", "a", "\xff"},
+              "error: argument is not UTF-8: \\xff\nTry 'jobpool --help'.\n");
+}
+
+TEST_F(AppTest, HelpOfEveryCommandHasAnExample) {
+  const std::vector<std::vector<const char*>> commands = {{},
+                                                          {"run"},
+                                                          {"submit"},
+                                                          {"wait"},
+                                                          {"join"},
+                                                          {"jobs"},
+                                                          {"jobs", "list"},
+                                                          {"jobs", "get"},
+                                                          {"jobs", "cancel"},
+                                                          {"jobs", "delete"},
+                                                          {"jobs", "rename"},
+                                                          {"threads"},
+                                                          {"threads", "list"},
+                                                          {"threads", "get"},
+                                                          {"threads", "rename"},
+                                                          {"threads", "count"},
+                                                          {"active-count"},
+                                                          {"pools"},
+                                                          {"pools", "list"},
+                                                          {"pools", "get"}};
+  for (std::vector<const char*> arguments : commands) {
+    arguments.push_back("--help");
+    const ParsedCommandLine parsed = Parse(arguments);
+    EXPECT_EQ(parsed.status, ExitStatus::kDone);
+    EXPECT_EQ(parsed.error, "");
+    EXPECT_TRUE(absl::StrContains(parsed.output, "Usage: jobpool")) << parsed.output;
+    EXPECT_TRUE(absl::StrContains(parsed.output, "Example")) << parsed.output;
+  }
+}
+
+TEST_F(AppTest, Version) {
+  const ParsedCommandLine parsed = Parse({"--version"});
+  EXPECT_EQ(parsed.status, ExitStatus::kDone);
+  EXPECT_EQ(parsed.output, "jobpool 0.1.0\n");
+}
+
+}  // namespace
+}  // namespace jobpool::cli

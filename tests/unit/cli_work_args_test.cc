@@ -1,0 +1,152 @@
+#include <string>
+#include <vector>
+
+#include <google/protobuf/util/message_differencer.h>
+#include <gtest/gtest.h>
+
+#include "absl/strings/match.h"
+#include "client/cli/work_args.h"
+
+namespace jobpool::cli {
+namespace {
+
+WorkArgs Args(std::string kind, std::optional<std::string> argument = std::nullopt) {
+  WorkArgs args;
+  args.kind = std::move(kind);
+  args.argument = std::move(argument);
+  return args;
+}
+
+/// The request for `args`, whose error would be a failure of the test.
+v1::SubmitJobRequest Request(const WorkArgs& args) {
+  const auto request = ToSubmitRequest(args);
+  EXPECT_TRUE(request.ok()) << request.status();
+  return request.value_or(v1::SubmitJobRequest());
+}
+
+void ExpectRefused(const WorkArgs& args, absl::string_view message) {
+  const auto request = ToSubmitRequest(args);
+  ASSERT_FALSE(request.ok()) << request->ShortDebugString();
+  EXPECT_EQ(request.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_TRUE(absl::StrContains(request.status().message(), message)) << request.status();
+}
+
+TEST(WorkArgsTest, EachKindSetsItsWork) {
+  EXPECT_EQ(Request(Args("sleep", "1500ms")).job().sleep().duration().seconds(), 1);
+  EXPECT_EQ(Request(Args("sleep", "1500ms")).job().sleep().duration().nanos(), 500'000'000);
+  EXPECT_EQ(Request(Args("primes", "1000000000000")).job().compute().primes().limit(), 1'000'000'000'000);
+  EXPECT_EQ(Request(Args("fibonacci", "90")).job().compute().fibonacci().index(), 90);
+  EXPECT_EQ(Request(Args("pi", "100")).job().compute().pi().digits(), 100);
+  EXPECT_EQ(Request(Args("hash", "4096")).job().compute().hash().bytes(), 4096);
+  EXPECT_EQ(Request(Args("spin", "2")).job().compute().spin().cpu_time().seconds(), 2);
+  EXPECT_TRUE(Request(Args("noop")).job().has_noop());
+}
+
+TEST(WorkArgsTest, ZeroIsSetAndNotLeftOut) {
+  EXPECT_TRUE(Request(Args("primes", "0")).job().compute().has_primes());
+  EXPECT_TRUE(Request(Args("sleep", "0")).job().sleep().has_duration());
+}
+
+TEST(WorkArgsTest, OptionsReachTheRequest) {
+  WorkArgs args = Args("noop");
+  args.payload = std::string("a\0b", 3);
+  args.display_name = "nightly count";
+  args.pool = "compute";
+  args.labels = {"team=a", "empty=", "formula=a=b"};
+  args.daemon = true;
+  args.job_id = "nightly";
+  args.retention = "1h";
+  const v1::SubmitJobRequest request = Request(args);
+  EXPECT_EQ(request.job().noop().payload(), std::string("a\0b", 3));
+  EXPECT_EQ(request.job().display_name(), "nightly count");
+  EXPECT_EQ(request.job().pool(), "pools/compute");
+  EXPECT_EQ(request.job().labels().at("team"), "a");
+  EXPECT_EQ(request.job().labels().at("empty"), "");
+  EXPECT_EQ(request.job().labels().at("formula"), "a=b");
+  EXPECT_TRUE(request.job().daemon());
+  EXPECT_EQ(request.job_id(), "nightly");
+  EXPECT_EQ(request.job().retention().seconds(), 3600);
+}
+
+TEST(WorkArgsTest, WhatWasNotGivenIsNotSet) {
+  v1::SubmitJobRequest expected;
+  expected.mutable_job()->mutable_noop();
+  EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(Request(Args("noop")), expected));
+}
+
+TEST(WorkArgsTest, SeedTakesAllOfItsRange) {
+  WorkArgs args = Args("hash", "1");
+  args.seed = "18446744073709551615";
+  EXPECT_EQ(Request(args).job().compute().hash().seed(), UINT64_MAX);
+  args.seed = "18446744073709551616";
+  ExpectRefused(args, "2^64-1");
+  args.seed = "-1";
+  ExpectRefused(args, "2^64-1");
+}
+
+TEST(WorkArgsTest, LeavesBoundsToTheServer) {
+  EXPECT_EQ(Request(Args("primes", "-5")).job().compute().primes().limit(), -5);
+  EXPECT_EQ(Request(Args("sleep", "-2s")).job().sleep().duration().seconds(), -2);
+}
+
+TEST(WorkArgsTest, RefusesWhatDoesNotFitTheKind) {
+  ExpectRefused(Args("frobnicate"), "sleep, primes, fibonacci, pi, hash, spin, noop");
+  ExpectRefused(Args("primes"), "LIMIT");
+  ExpectRefused(Args("noop", "1"), "no argument");
+  ExpectRefused(Args("primes", "many"), "'many'");
+  ExpectRefused(Args("primes", "1.5"), "'1.5'");
+  ExpectRefused(Args("primes", ""), "''");
+  ExpectRefused(Args("primes", "9223372036854775808"), "10^12");
+  ExpectRefused(Args("pi", "2147483648"), "200000");
+  ExpectRefused(Args("sleep", "soon"), "'soon'");
+  WorkArgs args = Args("primes", "1");
+  args.seed = "1";
+  ExpectRefused(args, "--seed");
+  args = Args("primes", "1");
+  args.payload = "";
+  ExpectRefused(args, "--payload");
+}
+
+TEST(WorkArgsTest, RefusesBadLabelsAndRetention) {
+  WorkArgs args = Args("noop");
+  args.labels = {"team"};
+  ExpectRefused(args, "KEY=VALUE");
+  args.labels = {"=a"};
+  ExpectRefused(args, "KEY=VALUE");
+  args.labels = {"team=a", "team=b"};
+  ExpectRefused(args, "twice");
+  args.labels.clear();
+  args.retention = "long";
+  ExpectRefused(args, "--retention");
+}
+
+TEST(DurationArgTest, TakesDurationsAndBareSeconds) {
+  EXPECT_EQ(*ParseDurationArg("2s"), absl::Seconds(2));
+  EXPECT_EQ(*ParseDurationArg("1m30s"), absl::Seconds(90));
+  EXPECT_EQ(*ParseDurationArg("2"), absl::Seconds(2));
+  EXPECT_EQ(*ParseDurationArg("0.25"), absl::Milliseconds(250));
+  EXPECT_EQ(*ParseDurationArg("0"), absl::ZeroDuration());
+  EXPECT_EQ(*ParseDurationArg("-3"), absl::Seconds(-3));
+  EXPECT_EQ(*ParseDurationArg("7us"), absl::Microseconds(7));
+}
+
+TEST(DurationArgTest, RefusesTheRest) {
+  for (const char* text : {"", "s", "2x", "1d", "inf", "-inf", "nan", "2 s", "1e3", "10000000000000"}) {
+    EXPECT_FALSE(ParseDurationArg(text).ok()) << text;
+  }
+}
+
+TEST(DurationArgTest, NegativeOnesHaveBothPartsOfOneSign) {
+  const google::protobuf::Duration duration = ToProto(absl::Milliseconds(-1500));
+  EXPECT_EQ(duration.seconds(), -1);
+  EXPECT_EQ(duration.nanos(), -500'000'000);
+}
+
+TEST(ResourceNameTest, CompletesBareNamesOnly) {
+  EXPECT_EQ(ResourceName("jobs", "nightly"), "jobs/nightly");
+  EXPECT_EQ(ResourceName("jobs", "jobs/nightly"), "jobs/nightly");
+  EXPECT_EQ(ResourceName("jobs", "threads/1"), "threads/1");
+}
+
+}  // namespace
+}  // namespace jobpool::cli
