@@ -10,7 +10,7 @@ namespace jobpool::cli {
 namespace {
 
 constexpr char kFooter[] =
-    R"(Options may stand before or after the command. Output goes to stdout, errors and progress to stderr.
+    R"(These options may also stand after the command. Output goes to stdout, errors and progress to stderr.
 
 Exit status: 0 done; 1 the job failed; 2 usage; 3 timeout; 4 not found; 5 refused, unavailable
 or another error; 130 interrupted.

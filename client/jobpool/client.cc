@@ -47,9 +47,10 @@ bool IsLoopback(absl::string_view address) {
 
 std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, const ClientOptions& options) {
   grpc::ChannelArguments arguments;
-  // The time that one attempt to connect gets, 20 s unless told; it goes on after a call has given up.
+  // The time that one attempt to connect gets, 20 s unless told. Longer than a call waits for it, so that it
+  // is the call's limit that tells.
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS,
-                   static_cast<int>(absl::ToInt64Milliseconds(options.connect_timeout)));
+                   static_cast<int>(absl::ToInt64Milliseconds(options.connect_timeout + absl::Seconds(1))));
   if (IsLoopback(address)) arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
 }

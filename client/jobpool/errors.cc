@@ -17,8 +17,8 @@ std::string FormatError(const absl::Status& status) {
   }
   if (const auto bad_request = FindDetail<google::rpc::BadRequest>(status)) {
     for (const auto& violation : bad_request->field_violations()) {
-      absl::StrAppend(&text, "  ", Printable(violation.field()), ": ", Printable(violation.description()),
-                      "\n");
+      const std::string line = absl::StrCat(violation.field(), ": ", violation.description());
+      if (line != status.message()) absl::StrAppend(&text, "  ", Printable(line), "\n");
     }
   }
   if (const auto retry = FindDetail<google::rpc::RetryInfo>(status); retry && retry->has_retry_delay()) {

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 
 // Reads the errors that a Client gives. All of it is thread-safe.
@@ -23,7 +24,8 @@ std::optional<Detail> FindDetail(const absl::Status& status) {
 
 /// An error for people, with a newline at the end of each line:
 ///   error: <message>
-///     job.sleep.duration: must be …     (one for each violation of BadRequest)
+///     job.sleep.duration: must be …     (for each violation of BadRequest that is
+///                                        not the message itself)
 ///     try again in 1.5s                 (from RetryInfo)
 /// Characters that a terminal would obey are escaped.
 /// REQUIRES: !status.ok()

@@ -1,6 +1,8 @@
 #include "server/handlers/fibonacci.h"
 
 #include <gmpxx.h>
+#include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "server/base/status_macros.h"

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include <openssl/err.h>
@@ -19,8 +22,8 @@
 namespace jobpool {
 namespace {
 
-// Fits a core's second-level cache, and takes 0.2 ms with the processor's
-// instructions for AES and SHA, some 2 ms without.
+// Fits a core's second-level cache, and takes 0.5 ms with the processor's
+// instructions for AES and SHA, 5 ms without any.
 constexpr int64_t kChunk = 256 << 10;
 
 struct ContextFree {

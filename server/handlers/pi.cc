@@ -3,6 +3,7 @@
 #include <bit>
 #include <cstdint>
 #include <gmpxx.h>
+#include <string>
 
 #include "absl/strings/str_cat.h"
 #include "server/base/status_macros.h"
@@ -18,7 +19,7 @@
 // evaluation of series of rational numbers", 1998), so that one division and
 // one square root are left: pi = 426880 sqrt(10005) Q / T.
 //
-// GMP ends the program where memory runs out; 200,000 digits take 3 MB.
+// GMP ends the program where memory runs out; 200,000 digits take 2 MB.
 
 namespace jobpool {
 namespace {
@@ -32,9 +33,9 @@ constexpr double kDigitsPerTerm = 14.181647462725477;
 
 // How much of the time goes by until the terms are summed, then until the root
 // is there, and the quotient: measured at 200,000 digits.
-constexpr double kSummedRatio = 0.8;
-constexpr double kRootRatio = 0.87;
-constexpr double kDividedRatio = 0.94;
+constexpr double kSummedRatio = 0.55;
+constexpr double kRootRatio = 0.7;
+constexpr double kDividedRatio = 0.83;
 
 // The terms [from, to) as P, Q and T of Haible and Papanikolaou: each term is
 // the one before it times p/q, times (kA + kB k).

@@ -80,6 +80,18 @@ TEST(FormatErrorTest, ListsViolationsAndWhenToTryAgain) {
             "error: bad request\n  job.sleep.duration: must be 0 to 7 days\\x1b\n  try again in 500ms\n");
 }
 
+TEST(FormatErrorTest, DoesNotSayTheSameTwice) {
+  google::rpc::BadRequest bad_request;
+  for (const char* field : {"job.pool", "job.daemon"}) {
+    auto& violation = *bad_request.add_field_violations();
+    violation.set_field(field);
+    violation.set_description("is wrong");
+  }
+  const absl::Status status =
+      ToAbslStatus(WithDetails(grpc::StatusCode::INVALID_ARGUMENT, "job.pool: is wrong", {&bad_request}), "");
+  EXPECT_EQ(FormatError(status), "error: job.pool: is wrong\n  job.daemon: is wrong\n");
+}
+
 TEST(FormatErrorTest, WithoutAMessageTheCodeStandsForIt) {
   EXPECT_EQ(FormatError(absl::NotFoundError("")), "error: NOT_FOUND\n");
 }

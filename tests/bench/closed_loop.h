@@ -1,0 +1,24 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include <grpcpp/channel.h>
+
+namespace jobpool::bench {
+
+/// Starts one call; the second argument is to be called at its end, with whether
+/// it went well, on any thread.
+using StartCall = std::function<void(std::function<void(bool)> done)>;
+
+struct LoopResult {
+  double per_second = 0;
+  double median_seconds = 0;  // of one call
+  double p99_seconds = 0;
+};
+
+/// Keeps `in_flight` calls open for `seconds`: each end starts the next. Ends the
+/// program if a call fails: a figure of failed calls is none.
+LoopResult RunClosedLoop(const StartCall& start, int in_flight, double seconds);
+
+}  // namespace jobpool::bench

@@ -1,0 +1,263 @@
+"""The CLI against a server: output, exit statuses, terminals, pipes and signals."""
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import termios
+
+import grpc
+from google.protobuf import json_format
+from jobpool.v1 import job_pb2, job_service_pb2 as js, pool_service_pb2 as ps, thread_service_pb2 as ts
+from jobpool_e2e import BIN, PATIENCE, SLOW, Client, E2eTest, Server, eventually, noop_job, sleep_job
+
+Job = job_pb2.Job
+NOBODY = "127.0.0.1:1"  # tcpmux: nothing listens there
+
+
+class CliTest(E2eTest):
+    @classmethod
+    def setUpClass(cls):
+        cls.shared = Server()
+        cls.addClassCleanup(cls.shared.finish)
+        cls.c = Client(cls.shared.grpc)
+        cls.addClassCleanup(cls.c.close)
+
+    def env(self, **extra):
+        env = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
+        return {**env, "JOBPOOL_SERVER": self.shared.grpc, "TERM": "xterm", **extra}
+
+    def start(self, *args, env=None, **options):
+        """Without a terminal: pipes for both outputs."""
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL, **options}
+        process = subprocess.Popen([f"{BIN}/jobpool", *args], env=self.env(**env or {}), text=True, **options)
+        self.addCleanup(lambda: (process.kill(), process.communicate()) if process.poll() is None else None)
+        return process
+
+    def cli(self, *args, status=0, timeout=PATIENCE, **options):
+        """What it wrote to stdout; stderr is in self.stderr."""
+        process = self.start(*args, **options)
+        out, self.stderr = process.communicate(timeout=timeout)
+        self.assertEqual(process.returncode, status, f"{args}\n{out}\n{self.stderr}")
+        return out
+
+    def on_terminal(self, *args, during=lambda process: None, **env):
+        """Exit status and all that showed on a terminal of 80 columns."""
+        master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        try:
+            process = self.start(*args, stdin=slave, stdout=slave, stderr=slave, env=env, start_new_session=True,
+                                 preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+            os.close(slave)
+            during(master)
+            shown = b""
+            while True:
+                try:
+                    shown += os.read(master, 65536)
+                except OSError:  # EIO: the last process with the terminal is gone
+                    break
+            return process.wait(PATIENCE), shown.decode()
+        finally:
+            os.close(master)
+
+    def known(self, name, state):
+        """Waits until the job is in that state."""
+        def there():
+            try:
+                return self.c.get(name).state == state
+            except grpc.RpcError as error:
+                self.assertEqual(error.code(), grpc.StatusCode.NOT_FOUND)
+        eventually(there, what=f"{name} is {Job.State.Name(state)}")
+
+
+class Run(CliTest):
+    def test_terminal_shows_a_progress_bar_and_the_result(self):
+        for extra in ({}, {"NO_COLOR": "1"}):
+            status, shown = self.on_terminal("run", "sleep", "1s", **extra)
+            self.assertEqual(status, 0, shown)
+            bars = re.findall(r"\[(#*)(-*)\] +(\d+)%", shown)
+            self.assertGreaterEqual(len(bars), 2, shown)
+            self.assertEqual({len(full + rest) for full, rest, _ in bars}, {24})
+            percents = [int(percent) for _, _, percent in bars]
+            self.assertEqual(percents, sorted(percents))
+            self.assertTrue(any(0 < percent < 100 for percent in percents), percents)
+            last = re.split(r"\r\x1b\[K", shown)[-1]  # the bar is wiped before the result
+            self.assertNotIn("#", last)
+            self.assertRegex(last, r"slept +1")
+            self.assertRegex(last, r"elapsed +1\.")
+            if extra:
+                self.assertIsNone(re.search(r"\x1b\[[\d;]*m", shown))
+
+    def test_without_a_terminal_plain_lines_on_stderr_and_data_on_stdout(self):
+        out = self.cli("run", "primes", "1000000", "--name", "count")
+        self.assertRegex(out, r"(?m)\b78498\b")
+        self.assertRegex(self.stderr, r"\Ajobs/\S+ \(count\): \w+\njobs/\S+: succeeded after \S+\n\Z")
+        for text in (out, self.stderr):
+            self.assertNotRegex(text, r"[\x00-\x09\x0b-\x1f\x7f]")
+        self.assertRegex(self.cli("run", "fibonacci", "100"), r"\b354224848179261915075\b")
+        self.assertIn("hello", self.cli("run", "noop", "--payload", "hello"))
+        name = self.cli("-o", "name", "run", "noop")
+        self.assertRegex(name, r"\Ajobs/\S+\n\Z")
+        job = Job()
+        json_format.Parse(self.cli("-o", "json", "run", "hash", "100", "--seed", "7", "--label", "a=b"), job)
+        self.assertEqual(job, self.c.get(job.name))
+        self.assertEqual((job.compute.hash.seed, dict(job.labels)), (7, {"a": "b"}))
+
+    def test_job_that_another_client_cancels_is_status_1(self):
+        process = self.start("run", "sleep", "600s", "--job-id", "victim")
+        self.known("jobs/victim", Job.RUNNING)
+        self.c.cancel("jobs/victim")
+        _, err = process.communicate(timeout=PATIENCE)
+        self.assertEqual(process.returncode, 1, err)
+        self.assertRegex(err, r"error: jobs/victim cancelled: .*request")
+        self.cli("wait", "victim", status=1)
+
+    def test_interrupt_cancels_the_job_and_is_status_130(self):
+        for number, job_id in ((signal.SIGINT, "stop-int"), (signal.SIGTERM, "stop-term")):
+            process = self.start("run", "sleep", "600s", "--job-id", job_id)
+            self.known(f"jobs/{job_id}", Job.RUNNING)
+            process.send_signal(number)
+            process.communicate(timeout=PATIENCE)
+            self.assertEqual(process.returncode, 130)
+            self.assertEqual(self.c.get(f"jobs/{job_id}").state, Job.CANCELLED)
+
+        def press_ctrl_c(master):
+            self.known("jobs/stop-key", Job.RUNNING)
+            os.write(master, b"\x03")
+
+        status, shown = self.on_terminal("run", "sleep", "600s", "--job-id", "stop-key", during=press_ctrl_c)
+        self.assertEqual(status, 130, shown)
+        self.assertEqual(self.c.get("jobs/stop-key").state, Job.CANCELLED)
+
+    def test_closed_pipe_ends_it_quietly(self):
+        for args in (("jobs", "list"), ("threads",), ("--help",), ("run", "noop"), ("run", "pi", "20000"),
+                     ("-o", "json", "run", "pi", "20000")):
+            with self.subTest(args):
+                reader, writer = os.pipe()
+                os.close(reader)
+                process = self.start(*args, stdout=writer)
+                os.close(writer)
+                _, err = process.communicate(timeout=PATIENCE)
+                self.assertNotRegex(err, r"(?i)error|pipe|exception")
+                self.assertIn(process.returncode, (-signal.SIGPIPE, 0, 141))
+        with open("/dev/full", "w", encoding="ascii") as full:  # but what could not be written is told
+            process = self.start("threads", stdout=full)
+            _, err = process.communicate(timeout=PATIENCE)
+            self.assertNotEqual(process.returncode, 0)
+            self.assertEqual(err.count("\n"), 1, err)
+
+
+class Statuses(CliTest):
+    def test_usage_is_status_2(self):
+        for args in ((), ("nope",), ("--nope",), ("run",), ("run", "nope"), ("run", "sleep"), ("run", "sleep", "x"),
+                     ("run", "sleep", "-1s"), ("run", "sleep", "8d"), ("run", "sleep", "169h"), ("run", "noop", "x"),
+                     ("run", "primes", "-1"), ("run", "primes", "1000000000001"), ("run", "pi", "0"), ("wait",),
+                     ("run", "noop", "--label", "A=b"), ("run", "noop", "--name", "a\nb"), ("jobs", "nope"),
+                     ("wait", "a", "--timeout", "x"), ("-o", "yaml", "threads"), ("jobs", "get", "UPPER"),
+                     ("threads", "rename", "t1"), ("jobs", "list", "--page-size", "-1"), ("run", "noop", "--seed", "1"),
+                     ("jobs", "list", "--page-token", "x"), ("--server", "", "threads")):
+            with self.subTest(args):
+                self.assertEqual(self.cli(*args, status=2), "")
+                self.assertTrue(self.stderr.startswith("error: "), self.stderr)
+
+    def test_timeout_is_status_3(self):
+        slow, quick = self.c.submit(sleep_job(600)), self.c.run(noop_job())
+        for timeout in ("0", "0.1s"):
+            out = self.cli("wait", slow.name, quick.name, "--timeout", timeout, status=3)
+            self.assertIn(slow.name, out)
+            self.assertRegex(self.stderr, r"\Aerror: .*1 of 2 jobs.*\n\Z")
+        answer = js.WaitJobsResponse()
+        json_format.Parse(self.cli("-o", "json", "wait", slow.name, "--timeout", "0", status=3), answer)
+        self.assertTrue(answer.timed_out)
+        self.cli("wait", slow.name, quick.name, "--any", "--timeout", "60s")
+        self.assertEqual(self.cli("-o", "name", "join", quick.name), quick.name + "\n")
+
+    def test_unknown_is_status_4(self):
+        for args in (("jobs", "get", "nobody"), ("jobs", "cancel", "nobody"), ("jobs", "delete", "jobs/nobody"),
+                     ("jobs", "rename", "nobody", "x"), ("wait", "nobody"), ("threads", "get", "t99999"),
+                     ("threads", "rename", "threads/t99999", "x"), ("pools", "get", "nope"),
+                     ("run", "noop", "--pool", "nope")):
+            with self.subTest(args):
+                self.assertEqual(self.cli(*args, status=4), "")
+                self.assertRegex(self.stderr, r"\Aerror: no .*\n\Z")
+
+    def test_refused_and_unavailable_are_status_5(self):
+        slow, ended = self.c.submit(sleep_job(600)), self.c.run(noop_job())
+        self.cli("jobs", "delete", slow.name, status=5)
+        self.cli("jobs", "cancel", ended.name, status=5)
+        self.cli("submit", "noop", "--job-id", ended.name.removeprefix("jobs/"), status=5)
+        for args in (("threads",), ("run", "noop"), ("wait", "a"), ("jobs", "list"), ("pools",)):
+            with self.subTest(args):
+                self.assertEqual(self.cli("--server", NOBODY, *args, status=5, timeout=10 * SLOW), "")
+                self.assertRegex(self.stderr, r"\Aerror: [^\n]+\n\Z")
+        self.assertRegex(self.cli("threads", env={"JOBPOOL_SERVER": NOBODY}, status=5), r"\A\Z")
+        self.cli("--server", self.shared.grpc, "threads", env={"JOBPOOL_SERVER": NOBODY})
+
+    def test_help_and_version(self):
+        for command in ("", "run", "submit", "wait", "join", "jobs", "jobs list", "jobs get", "jobs cancel",
+                        "jobs delete", "jobs rename", "threads", "threads list", "threads get", "threads rename",
+                        "threads count", "active-count", "pools", "pools list", "pools get"):
+            out = self.cli(*command.split(), "--help", env={"JOBPOOL_SERVER": NOBODY})
+            self.assertRegex(out, r"Examples?:", command)
+            self.assertEqual(self.stderr, "")
+        self.assertRegex(self.cli("--version"), r"\Ajobpool \d+\.\d+\.\d+\n\Z")
+        for flag, text in (("--help", r"Example"), ("--version", r"\Ajobpoold \d+\.\d+\.\d+\n\Z")):
+            done = subprocess.run([f"{BIN}/jobpoold", flag], capture_output=True, text=True, timeout=PATIENCE, check=True)
+            self.assertRegex(done.stdout, text)
+            self.assertEqual(done.stderr, "")
+
+
+class Look(CliTest):
+    def same(self, message, *args):
+        """-o json is the canonical JSON of the message."""
+        text = self.cli("-o", "json", *args)
+        self.assertEqual(json.loads(text), json.loads(json_format.MessageToJson(message)))
+        self.assertEqual(text, self.cli(*args, "-o", "json"))  # options may stand behind, too
+
+    def test_jobs(self):
+        names = [self.cli("submit", "noop", "--name", f"café {i}", "--label", "team=a").strip() for i in range(3)]
+        self.assertRegex(names[0], r"\Ajobs/\S+\Z")
+        self.cli("wait", *names)
+        self.same(self.c.get(names[0]), "jobs", "get", names[0])
+        self.same(self.c.jobs.ListJobs(js.ListJobsRequest()), "jobs", "list")
+        self.same(self.c.wait(names), "wait", *names)
+        self.assertEqual(self.cli("-o", "name", "jobs", "list", "--page-size", "3").split(), names[::-1])
+        self.assertIn("café 2", self.cli("jobs"))
+        for word in (names[0], "café 0", "team", "succeeded"):
+            self.assertIn(word, self.cli("jobs", "get", names[0].removeprefix("jobs/")))
+        self.assertEqual(self.cli("jobs", "delete", *names[:2]).split(), names[:2])
+        self.assertEqual(self.cli("-o", "name", "jobs", "list", "--all").split().count(names[0]), 0)
+        self.cli("jobs", "get", names[2])
+        slow = self.c.submit(sleep_job(600)).name
+        self.cli("jobs", "rename", slow, "Ünïcode")
+        self.assertEqual(self.c.get(slow).display_name, "Ünïcode")
+        self.assertEqual(self.cli("-o", "name", "jobs", "cancel", slow), slow + "\n")
+        self.known(slow, Job.CANCELLED)
+
+    def test_threads(self):
+        job = self.c.running(self.c.submit(sleep_job(600, display_name="napping")).name)
+        worker = job.attempts[0].thread
+        table = self.cli("threads")
+        lines = table.splitlines()
+        threads = self.c.list_threads()
+        self.assertEqual(sum(t.name in line for line in lines for t in threads.threads if line.split()[0] == t.name),
+                         threads.total_size)
+        self.assertIn("MainThread", table)
+        self.assertTrue(any("napping" in line and worker in line for line in lines), table)
+        count = self.cli("threads", "count")
+        self.assertEqual((count, count), (f"{threads.total_size}\n", self.cli("active-count")))
+        self.same(self.c.active_count(), "active-count")
+        self.assertEqual(self.cli("-o", "name", "threads").split(), [t.name for t in threads.threads])
+        listed = json_format.Parse(self.cli("-o", "json", "threads"), ts.ListThreadsResponse())
+        self.assertEqual(listed.counts_by_role, threads.counts_by_role)
+        self.cli("threads", "rename", worker.removeprefix("threads/"), "monitor")
+        self.assertIn("monitor", self.cli("threads", "get", worker))
+
+    def test_pools(self):
+        self.same(self.c.pools.ListPools(ps.ListPoolsRequest()), "pools", "list")
+        self.same(self.c.pools.GetPool(ps.GetPoolRequest(name="pools/compute")), "pools", "get", "compute")
+        self.assertEqual(self.cli("-o", "name", "pools").split(), ["pools/blocking", "pools/compute"])
+        self.assertIn("pools/compute", self.cli("pools"))
