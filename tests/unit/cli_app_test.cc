@@ -64,10 +64,6 @@ TEST_F(AppTest, ArgumentsMayBeCalledLikeCommands) {
   EXPECT_TRUE(Parse({"wait", "wait", "jobs"}).invocation.has_value());
 }
 
-TEST_F(AppTest, ALabelTakesOneValue) {
-  EXPECT_TRUE(Parse({"run", "--label", "a=b", "--label", "c=d", "sleep", "2s"}).invocation.has_value());
-}
-
 TEST_F(AppTest, UsageErrorsAreALineAndAHint) {
   ExpectUsage({}, "error: a command is missing\nTry 'jobpool --help'.\n");
   ExpectUsage({"frob"}, "error: unknown command 'frob'\nTry 'jobpool --help'.\n");

@@ -190,6 +190,12 @@ TEST_F(CommandsTest, SubmitPrintsTheName) {
   EXPECT_EQ(out_, "jobs/a\n");
 }
 
+TEST_F(CommandsTest, ALabelTakesOneValueAndLeavesTheKind) {
+  EXPECT_EQ(Run({"submit", "--label", "a=b", "--label", "c=d", "sleep", "2s"}), ExitStatus::kDone);
+  EXPECT_EQ(jobs_.jobs["jobs/a"].sleep().duration().seconds(), 2);
+  EXPECT_EQ(jobs_.jobs["jobs/a"].labels_size(), 2);
+}
+
 TEST_F(CommandsTest, WaitTellsHowItWent) {
   jobs_.Add("jobs/good", v1::Job::SUCCEEDED);
   EXPECT_EQ(Run({"wait", "good"}), ExitStatus::kDone);

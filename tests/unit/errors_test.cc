@@ -1,0 +1,190 @@
+#include "server/job/errors.h"
+
+#include <gmock/gmock.h>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <google/rpc/error_details.pb.h>
+#include <gtest/gtest.h>
+
+#include "absl/strings/match.h"
+#include "absl/strings/strip.h"
+#include "jobpool/v1/error_reason.pb.h"
+#include "tests/support/error_details.h"
+
+namespace jobpool {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::UnorderedElementsAreArray;
+using Metadata = std::map<std::string, std::string>;
+
+struct Expected {
+  absl::Status status;
+  absl::StatusCode code;
+  std::string reason;
+  Metadata metadata;                 // of the ErrorInfo; its values are in the message
+  std::vector<std::string> details;  // beside the ErrorInfo
+};
+
+std::vector<Expected> EveryError() {
+  using Code = absl::StatusCode;
+  return {
+      {InvalidFieldsError({{"job.sleep.duration", "must be 0 to 168h"}, {"job.labels", "too many"}}),
+       Code::kInvalidArgument,
+       "INVALID_FIELD",
+       {{"job.sleep.duration", "must be 0 to 168h"}, {"job.labels", "too many"}},
+       {"BadRequest"}},
+      {JobNotFoundError("jobs/a"), Code::kNotFound, "JOB_NOT_FOUND", {{"name", "jobs/a"}}, {"ResourceInfo"}},
+      {ThreadNotFoundError("threads/t1"),
+       Code::kNotFound,
+       "THREAD_NOT_FOUND",
+       {{"name", "threads/t1"}},
+       {"ResourceInfo"}},
+      {PoolNotFoundError("pools/p"),
+       Code::kNotFound,
+       "POOL_NOT_FOUND",
+       {{"name", "pools/p"}},
+       {"ResourceInfo"}},
+      {ServiceNotFoundError("x.Y"),
+       Code::kNotFound,
+       "SERVICE_NOT_FOUND",
+       {{"name", "x.Y"}},
+       {"ResourceInfo"}},
+      {JobExistsError("jobs/a"), Code::kAlreadyExists, "JOB_EXISTS", {{"name", "jobs/a"}}, {"ResourceInfo"}},
+      {JobEndedError("jobs/a", "FAILED"),
+       Code::kFailedPrecondition,
+       "JOB_ENDED",
+       {{"name", "jobs/a"}, {"state", "FAILED"}},
+       {"PreconditionFailure"}},
+      {JobNotEndedError("jobs/a", "RUNNING"),
+       Code::kFailedPrecondition,
+       "JOB_NOT_ENDED",
+       {{"name", "jobs/a"}, {"state", "RUNNING"}},
+       {"PreconditionFailure"}},
+      {QueueFullError("pools/p", 17, absl::Milliseconds(2500)),
+       Code::kResourceExhausted,
+       "QUEUE_FULL",
+       {{"pool", "pools/p"}, {"limit", "17"}},
+       {"QuotaFailure", "RetryInfo"}},
+      {TooManyCallsError("jobs waited for", 9),
+       Code::kResourceExhausted,
+       "TOO_MANY_CALLS",
+       {{"limit", "9"}},
+       {"QuotaFailure", "RetryInfo"}},
+      {ShuttingDownError(), Code::kUnavailable, "SHUTTING_DOWN", {}, {"RetryInfo"}},
+      {InternalError("a fault"), Code::kInternal, "INTERNAL_ERROR", {}, {}},
+      {CallCancelledError(), Code::kCancelled, "CALL_CANCELLED", {}, {}},
+      {JobCancelledError(CancelReason::kRequested), Code::kCancelled, "CANCEL_REQUESTED", {}, {}},
+      {JobCancelledError(CancelReason::kCallerGone), Code::kCancelled, "CALLER_GONE", {}, {}},
+      {JobCancelledError(CancelReason::kInterrupted), Code::kCancelled, "INTERRUPTED", {}, {}},
+      {WorkFailedError(absl::ResourceExhaustedError("out of memory")),
+       Code::kResourceExhausted,
+       "WORK_FAILED",
+       {},
+       {}},
+  };
+}
+
+TEST(ErrorsTest, EachIsWhatTheProtoSays) {
+  for (const Expected& expected : EveryError()) {
+    SCOPED_TRACE(expected.reason);
+    EXPECT_EQ(expected.status.code(), expected.code);
+    EXPECT_FALSE(expected.status.message().empty());
+    EXPECT_EQ(ReasonOf(expected.status), expected.reason);
+    EXPECT_EQ(FindDetail<google::rpc::ErrorInfo>(expected.status)->domain(), "jobpool");
+    v1::ErrorReason reason = v1::ERROR_REASON_UNSPECIFIED;
+    EXPECT_TRUE(v1::ErrorReason_Parse(expected.reason, &reason));
+    EXPECT_NE(reason, v1::ERROR_REASON_UNSPECIFIED);
+    EXPECT_EQ(MetadataOf(expected.status), expected.metadata);
+    for (const auto& [key, value] : expected.metadata) {
+      EXPECT_THAT(std::string(expected.status.message()), HasSubstr(value));
+    }
+  }
+}
+
+TEST(ErrorsTest, EachCarriesOneErrorInfoAndItsDetails) {
+  for (const Expected& expected : EveryError()) {
+    SCOPED_TRACE(expected.reason);
+    std::vector<std::string> types;
+    expected.status.ForEachPayload([&](absl::string_view url, const absl::Cord&) {
+      EXPECT_TRUE(absl::ConsumePrefix(&url, "type.googleapis.com/google.rpc.")) << url;
+      types.emplace_back(url);
+    });
+    std::vector<std::string> wanted = expected.details;
+    wanted.push_back("ErrorInfo");
+    EXPECT_THAT(types, UnorderedElementsAreArray(wanted));
+  }
+}
+
+// Every reason that the proto knows is made by one of the constructors.
+TEST(ErrorsTest, NoReasonIsLeftOut) {
+  std::map<std::string, int> made;
+  for (const Expected& expected : EveryError()) ++made[expected.reason];
+  const auto* reasons = v1::ErrorReason_descriptor();
+  for (int i = 0; i < reasons->value_count(); ++i) {
+    if (reasons->value(i)->number() == v1::ERROR_REASON_UNSPECIFIED) continue;
+    EXPECT_EQ(made[reasons->value(i)->name()], 1) << reasons->value(i)->name();
+  }
+}
+
+TEST(ErrorsTest, NotFoundNamesTheResource) {
+  const auto job = FindDetail<google::rpc::ResourceInfo>(JobNotFoundError("jobs/a"));
+  EXPECT_EQ(job->resource_type(), "jobpool.v1.Job");
+  EXPECT_EQ(job->resource_name(), "jobs/a");
+  EXPECT_EQ(FindDetail<google::rpc::ResourceInfo>(ThreadNotFoundError("threads/t1"))->resource_type(),
+            "jobpool.v1.Thread");
+  EXPECT_EQ(FindDetail<google::rpc::ResourceInfo>(PoolNotFoundError("pools/p"))->resource_type(),
+            "jobpool.v1.Pool");
+  EXPECT_EQ(FindDetail<google::rpc::ResourceInfo>(JobExistsError("jobs/a"))->resource_name(), "jobs/a");
+}
+
+TEST(ErrorsTest, BadRequestHoldsEveryViolation) {
+  // Two of one field: the metadata, a map, cannot hold both.
+  const absl::Status status =
+      InvalidFieldsError({{"job.labels", "one"}, {"job.labels", "two"}, {"f", "three"}});
+  const auto bad = FindDetail<google::rpc::BadRequest>(status);
+  ASSERT_EQ(bad->field_violations_size(), 3);
+  EXPECT_EQ(bad->field_violations(0).description(), "one");
+  EXPECT_EQ(bad->field_violations(1).description(), "two");
+  EXPECT_EQ(bad->field_violations(2).field(), "f");
+  EXPECT_EQ(status.message(), "job.labels: one; job.labels: two; f: three");
+}
+
+TEST(ErrorsTest, WrongStateNamesTheJob) {
+  const absl::Status status = JobEndedError("jobs/a", "FAILED");
+  const auto failure = FindDetail<google::rpc::PreconditionFailure>(status);
+  ASSERT_EQ(failure->violations_size(), 1);
+  EXPECT_EQ(failure->violations(0).subject(), "jobs/a");
+  EXPECT_EQ(failure->violations(0).type(), "STATE");
+}
+
+TEST(ErrorsTest, QuotaFailureSaysOfWhat) {
+  const auto queue = FindDetail<google::rpc::QuotaFailure>(QueueFullError("pools/p", 17, absl::Seconds(1)));
+  ASSERT_EQ(queue->violations_size(), 1);
+  EXPECT_EQ(queue->violations(0).subject(), "pools/p");
+  const auto calls = FindDetail<google::rpc::QuotaFailure>(TooManyCallsError("jobs waited for", 9));
+  ASSERT_EQ(calls->violations_size(), 1);
+  EXPECT_EQ(calls->violations(0).subject(), "jobs waited for");
+}
+
+TEST(ErrorsTest, RetryInfoSaysWhen) {
+  for (const absl::Duration delay : {absl::Milliseconds(100), absl::Seconds(1), absl::Milliseconds(2500),
+                                     absl::Seconds(60), absl::Seconds(59) + absl::Nanoseconds(999'999'999)}) {
+    const absl::Status status = QueueFullError("pools/p", 1, delay);
+    EXPECT_EQ(RetryDelayOf(status), delay);
+    EXPECT_LT(FindDetail<google::rpc::RetryInfo>(status)->retry_delay().nanos(), 1'000'000'000);
+  }
+  EXPECT_EQ(RetryDelayOf(TooManyCallsError("x", 1)), absl::Seconds(1));
+  EXPECT_EQ(RetryDelayOf(ShuttingDownError()), absl::Seconds(1));
+}
+
+TEST(ErrorsTest, WorkFailedKeepsCodeAndMessageOfTheCause) {
+  const absl::Status status = WorkFailedError(absl::OutOfRangeError("too far"));
+  EXPECT_EQ(status.code(), absl::StatusCode::kOutOfRange);
+  EXPECT_EQ(status.message(), "too far");
+}
+
+}  // namespace
+}  // namespace jobpool
