@@ -33,7 +33,7 @@ std::string CommandPath(const CLI::App& app) {
 
 ParsedCommandLine UsageError(absl::string_view message, absl::string_view command) {
   ParsedCommandLine parsed;
-  parsed.error = absl::StrCat("error: ", Printable(message), "\nTry '", command, " --help'.\n");
+  parsed.error = UsageText(message, command);
   parsed.status = ExitStatus::kUsage;
   return parsed;
 }

@@ -15,8 +15,12 @@ ExitStatus Report(const absl::Status& status) {
   return ExitStatusOf(status);
 }
 
+std::string UsageText(absl::string_view message, absl::string_view command) {
+  return absl::StrCat("error: ", Printable(message), "\nTry '", command, " --help'.\n");
+}
+
 ExitStatus ReportUsage(absl::string_view message, absl::string_view command) {
-  PrintError(absl::StrCat("error: ", Printable(message), "\nTry '", command, " --help'.\n"));
+  PrintError(UsageText(message, command));
   return ExitStatus::kUsage;
 }
 

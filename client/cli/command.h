@@ -33,8 +33,11 @@ CallOptions Soon();
 /// Prints the error and gives the exit status for it. REQUIRES: !status.ok()
 ExitStatus Report(const absl::Status& status);
 
-/// Prints what is wrong with the command line, and where to find help: `command`
-/// is `jobpool`, `jobpool run`, …
+/// What is wrong with the command line, and where to find help: `command` is
+/// `jobpool`, `jobpool run`, …
+std::string UsageText(absl::string_view message, absl::string_view command);
+
+/// Prints UsageText as an error.
 ExitStatus ReportUsage(absl::string_view message, absl::string_view command);
 
 /// Prints a message as JSON.

@@ -1,5 +1,6 @@
 // `run` and `submit`.
 
+#include <chrono>
 #include <memory>
 
 #include <CLI/CLI.hpp>
@@ -56,7 +57,10 @@ ExitStatus Run(Session& session, const WorkArgs& args) {
   const absl::StatusOr<v1::SubmitJobRequest> request = ToSubmitRequest(args);
   if (!request.ok()) return ReportUsage(request.status().message(), "jobpool run");
 
-  const absl::Time start = absl::Now();
+  // By the monotonic clock.
+  const auto elapsed = [start = std::chrono::steady_clock::now()] {
+    return absl::FromChrono(std::chrono::steady_clock::now() - start);
+  };
   const InterruptGuard interrupt;  // from before the job exists, so that it is cancelled in any case
   const absl::StatusOr<v1::Job> job = session.client.SubmitJob(*request, Soon());
   if (!job.ok()) {
@@ -68,7 +72,7 @@ ExitStatus Run(Session& session, const WorkArgs& args) {
   progress.Start(*job);
   absl::StatusOr<v1::WaitJobsResponse> joined =
       Join(session.client, {job->name()}, {.slice = kRedraw}, [&](const v1::WaitJobsResponse* response) {
-        if (response != nullptr) progress.Update(response->jobs(0), absl::Now() - start);
+        if (response != nullptr) progress.Update(response->jobs(0), elapsed());
         return !interrupt.interrupted();
       });
   if (interrupt.interrupted()) {
@@ -77,7 +81,7 @@ ExitStatus Run(Session& session, const WorkArgs& args) {
     if (!cancelled.ok()) {
       Report(cancelled.status());
     } else {
-      PrintRun(session, *cancelled, absl::Now() - start);
+      PrintRun(session, *cancelled, elapsed());
     }
     return ExitStatus::kInterrupted;
   }
@@ -89,8 +93,8 @@ ExitStatus Run(Session& session, const WorkArgs& args) {
   }
 
   const v1::Job& ended = joined->jobs(0);
-  progress.End(ended, absl::Now() - start);
-  const ExitStatus printed = PrintRun(session, ended, absl::Now() - start);
+  progress.End(ended, elapsed());
+  const ExitStatus printed = PrintRun(session, ended, elapsed());
   if (ended.state() == v1::Job::SUCCEEDED) return printed;
   PrintError(absl::StrCat("error: ", ended.name(), " ", StateText(ended.state()), ": ",
                           Printable(ended.error().message()), "\n"));

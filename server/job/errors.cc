@@ -134,6 +134,15 @@ absl::Status QueueFullError(absl::string_view pool, int64_t limit, absl::Duratio
   return status;
 }
 
+absl::Status PayloadsFullError(int64_t limit) {
+  const std::string message = absl::StrCat("the payloads of live jobs have reached ", limit, " bytes");
+  absl::Status status = Make(absl::StatusCode::kResourceExhausted, v1::PAYLOADS_FULL, message,
+                             {{"limit", absl::StrCat(limit)}});
+  AttachQuota(status, "payloads", message);
+  AttachRetry(status, absl::Seconds(1));
+  return status;
+}
+
 absl::Status TooManyCallsError(absl::string_view what, int64_t limit) {
   const std::string message = absl::StrCat("already ", limit, " ", what);
   absl::Status status = Make(absl::StatusCode::kResourceExhausted, v1::TOO_MANY_CALLS, message,

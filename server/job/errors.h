@@ -38,6 +38,8 @@ absl::Status JobNotEndedError(absl::string_view name, absl::string_view state);
 
 /// `retry_delay`: when one place in the queue can be expected to be free.
 absl::Status QueueFullError(absl::string_view pool, int64_t limit, absl::Duration retry_delay);
+/// `limit`: bytes of payloads that all live jobs may hold together.
+absl::Status PayloadsFullError(int64_t limit);
 /// `what`: of which there are already `limit`.
 absl::Status TooManyCallsError(absl::string_view what, int64_t limit);
 absl::Status ShuttingDownError();

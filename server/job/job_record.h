@@ -91,6 +91,9 @@ struct JobRecord {
   std::string DisplayName() const;
   const JobOptions& Options() const;
 
+  /// About what it holds in memory, with itself.
+  size_t Bytes() const;
+
   /// When the ended job may be forgotten. REQUIRES: it has ended.
   absl::Time ExpireTime() const { return outcome->end_time + Options().retention; }
 

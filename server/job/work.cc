@@ -2,6 +2,17 @@
 
 namespace jobpool {
 
+size_t HeapBytes(const Work& work) {
+  const auto* noop = std::get_if<NoopWork>(&work);
+  return noop != nullptr && noop->payload != nullptr ? noop->payload->size() : 0;
+}
+
+size_t HeapBytes(const Result& result) {
+  if (const auto* fibonacci = std::get_if<FibonacciResult>(&result)) return fibonacci->digits.size();
+  if (const auto* pi = std::get_if<PiResult>(&result)) return pi->digits.size();
+  return 0;  // that of noop is its work's
+}
+
 absl::string_view KindName(Kind kind) {
   switch (kind) {
     case Kind::kSleep:

@@ -75,6 +75,10 @@ static_assert(static_cast<size_t>(Kind::kNoop) + 1 == kKindCount);
 
 inline Kind KindOf(const Work& work) { return static_cast<Kind>(work.index()); }
 
+/// Bytes that the work, or the result, holds beside itself.
+size_t HeapBytes(const Work& work);
+size_t HeapBytes(const Result& result);
+
 /// The name of the kind in proto, CLI, metrics and log.
 absl::string_view KindName(Kind kind);
 

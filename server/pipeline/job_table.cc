@@ -13,7 +13,15 @@ absl::Status JobTable::Insert(std::shared_ptr<LiveJob> job) {
   const LiveJob* const added = job.get();
   MutexLock lock(shard.mu);
   if (shard.closed) return ShuttingDownError();
-  if (!shard.jobs.insert(std::move(job)).second) return JobExistsError(JobName(added->id()));
+  const size_t bytes = HeapBytes(added->work());
+  if (bytes_.fetch_add(bytes) + bytes > max_bytes_) {
+    bytes_.fetch_sub(bytes);
+    return PayloadsFullError(static_cast<int64_t>(max_bytes_));
+  }
+  if (!shard.jobs.insert(std::move(job)).second) {
+    bytes_.fetch_sub(bytes);
+    return JobExistsError(JobName(added->id()));
+  }
   shard.listed.insert(added);
   size_.fetch_add(1);
   return absl::OkStatus();
@@ -29,6 +37,7 @@ void JobTable::Erase(const LiveJob& job) {
     erased = *found;
     shard.jobs.erase(found);
   }
+  bytes_.fetch_sub(HeapBytes(job.work()));
   if (size_.fetch_sub(1) == 1 && closed_.load()) AnnounceIfEmpty();
 }
 

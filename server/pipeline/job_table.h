@@ -22,11 +22,13 @@ namespace jobpool {
 /// callers seldom meet.
 class JobTable {
  public:
-  JobTable() = default;
+  /// `max_bytes`: of the payloads of all live jobs together.
+  explicit JobTable(size_t max_bytes = size_t{1} << 30) : max_bytes_(max_bytes) {}
   JobTable(const JobTable&) = delete;
   JobTable& operator=(const JobTable&) = delete;
 
-  /// ALREADY_EXISTS: a live job has that id. UNAVAILABLE: closed.
+  /// ALREADY_EXISTS: a live job has that id. RESOURCE_EXHAUSTED: the payloads
+  /// would be too many bytes. UNAVAILABLE: closed.
   absl::Status Insert(std::shared_ptr<LiveJob> job);
 
   /// REQUIRES: `job` is in the table.
@@ -88,7 +90,9 @@ class JobTable {
   }
   void AnnounceIfEmpty();
 
+  const size_t max_bytes_;
   mutable std::array<Shard, kShards> shards_;
+  std::atomic<size_t> bytes_{0};  // of payloads
   std::atomic<size_t> size_{0};
   std::atomic<bool> closed_{false};
 

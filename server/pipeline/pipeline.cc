@@ -29,6 +29,7 @@ Pipeline::Pipeline(const PipelineOptions& options, const HandlerRegistry& handle
                    ThreadRegistry& registry, prometheus::Registry& metrics, const Clock& clock)
     : metrics_(metrics, MetricNames(options.pools)),
       log_(clock),
+      table_(options.max_live_bytes),
       reader_(table_, store),
       completion_(table_, store, metrics_, log_, PoolNames(options.pools)),
       pools_(options.pools, {handlers, completion_, metrics_, log_, registry, clock}),

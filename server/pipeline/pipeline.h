@@ -27,6 +27,8 @@ struct PipelineOptions {
   std::vector<PoolOptions> pools;
   /// How many jobs may be waited for at a time, over all WaitJobs calls.
   int64_t max_waits = 1'000'000;
+  /// Bytes that the payloads of all live jobs may be together.
+  size_t max_live_bytes = size_t{1} << 30;
   /// Random: for job ids.
   uint64_t seed = 0;
 };

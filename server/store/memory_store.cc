@@ -5,12 +5,14 @@
 namespace jobpool {
 
 absl::Status MemoryStore::Put(EndedJob job) {
-  EndedJob dropped;  // let go of after the lock
+  const size_t bytes = job->Bytes();
+  std::vector<EndedJob> dropped;  // let go of after the lock
   MutexLock lock(mu_);
+  bytes_ += bytes;
   listed_.insert(job.get());
   expiring_.insert(job.get());
   jobs_.insert(std::move(job));
-  if (jobs_.size() > max_jobs_) dropped = Remove(*expiring_.begin());
+  while (jobs_.size() > max_jobs_ || bytes_ > max_bytes_) dropped.push_back(Remove(*expiring_.begin()));
   return absl::OkStatus();
 }
 
@@ -54,6 +56,7 @@ EndedJob MemoryStore::Remove(const JobRecord* job) {
   expiring_.erase(job);
   const auto found = jobs_.find(absl::string_view(job->id));
   EndedJob removed = *found;
+  bytes_ -= removed->Bytes();
   jobs_.erase(found);
   return removed;
 }

@@ -13,11 +13,13 @@
 
 namespace jobpool {
 
-/// Keeps ended jobs in memory, at most `max_jobs`: beyond that the ones that
-/// expire first are forgotten first. Thread-safe.
+/// Keeps ended jobs in memory, at most `max_jobs`, and `max_bytes` of records with
+/// payloads and results: beyond that the ones that expire first are forgotten
+/// first. Thread-safe.
 class MemoryStore final : public JobStore {
  public:
-  explicit MemoryStore(size_t max_jobs) : max_jobs_(max_jobs) {}
+  explicit MemoryStore(size_t max_jobs, size_t max_bytes = size_t{1} << 30)
+      : max_jobs_(max_jobs), max_bytes_(max_bytes) {}
 
   absl::Status Put(EndedJob job) override;
   absl::StatusOr<EndedJob> Get(const std::string& id) const override;
@@ -66,8 +68,10 @@ class MemoryStore final : public JobStore {
   EndedJob Remove(const JobRecord* job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const size_t max_jobs_;
+  const size_t max_bytes_;
 
   mutable Mutex mu_;
+  size_t bytes_ ABSL_GUARDED_BY(mu_) = 0;
   absl::flat_hash_set<EndedJob, IdHash, IdEq> jobs_ ABSL_GUARDED_BY(mu_);
   absl::btree_set<const JobRecord*, ListOrder> listed_ ABSL_GUARDED_BY(mu_);
   absl::btree_set<const JobRecord*, ExpiryOrder> expiring_ ABSL_GUARDED_BY(mu_);

@@ -213,9 +213,9 @@ class Statuses(CliTest):
 class Look(CliTest):
     def same(self, message, *args):
         """-o json is the canonical JSON of the message."""
-        text = self.cli("-o", "json", *args)
-        self.assertEqual(json.loads(text), json.loads(json_format.MessageToJson(message)))
-        self.assertEqual(text, self.cli(*args, "-o", "json"))  # options may stand behind, too
+        expected = json.loads(json_format.MessageToJson(message))
+        self.assertEqual(json.loads(self.cli("-o", "json", *args)), expected)
+        self.assertEqual(json.loads(self.cli(*args, "-o", "json")), expected)  # options may stand behind, too
 
     def test_jobs(self):
         names = [self.cli("submit", "noop", "--name", f"café {i}", "--label", "team=a").strip() for i in range(3)]

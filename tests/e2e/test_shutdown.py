@@ -2,7 +2,9 @@
 import signal
 import socket
 import subprocess
+import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 from jobpool.v1 import job_pb2, job_service_pb2 as js, pool_service_pb2 as ps
@@ -134,6 +136,42 @@ class Drain(E2eTest):
         held[1].sendall(b"GET /metrics HTTP/1.1\r\nHost:")
         server.signal()
         self.ended(server)
+
+    def test_under_load_no_call_is_left_without_an_answer(self):
+        server = self.server(drain_timeout=LONG)
+        clients = [self.client(server) for _ in range(8)]
+        started = [0] * len(clients)
+
+        def run_until_refused(number):
+            while True:
+                try:
+                    job = clients[number].run(noop_job() if number % 2 else sleep_job(0.002))
+                except grpc.RpcError as error:
+                    return error.code()
+                self.assertEqual(job.state, Job.SUCCEEDED)
+                started[number] += 1
+
+        with ThreadPoolExecutor(len(clients)) as threads:
+            calls = [threads.submit(run_until_refused, i) for i in range(len(clients))]
+            try:
+                eventually(lambda: min(started) > 20, what="all of them run jobs")
+            finally:
+                server.signal()
+            self.assertEqual({call.result() for call in calls}, {grpc.StatusCode.UNAVAILABLE})
+        self.ended(server)
+
+    def test_unix_socket_is_free_again_after_the_end(self):
+        with tempfile.TemporaryDirectory() as folder:
+            listen = f"--grpc_listen=unix:{folder}/socket"
+            for _ in range(2):
+                server, client = self.both(listen)
+                self.assertEqual(client.run(noop_job()).state, Job.SUCCEEDED)
+                second = subprocess.run([f"{BIN}/jobpoold", listen, "--http_listen=127.0.0.1:0"], capture_output=True,
+                                        text=True, timeout=10 * SLOW, check=False)
+                self.assertEqual(second.returncode, 2, second.stderr)
+                self.assertEqual(client.run(noop_job()).state, Job.SUCCEEDED)
+                server.signal()
+                self.ended(server)
 
 
 class FailedStart(E2eTest):

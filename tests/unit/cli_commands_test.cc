@@ -44,7 +44,7 @@ class FakeJobs : public v1::JobService::Service {
     job->set_name("jobs/a");
     job->set_state(submitted_as);
     if (submitted_as == v1::Job::SUCCEEDED) job->mutable_result()->mutable_noop()->set_payload("hi\x1b");
-    if (submitted_as == v1::Job::FAILED) job->mutable_error()->set_message("no luck");
+    if (submitted_as == v1::Job::FAILED) job->mutable_error()->set_message("no\x1b luck");
     jobs[job->name()] = *job;
     return grpc::Status::OK;
   }
@@ -151,7 +151,7 @@ TEST_F(CommandsTest, RunOfAJobThatFails) {
   jobs_.submitted_as = v1::Job::FAILED;
   EXPECT_EQ(Run({"run", "noop", "-o", "name"}), ExitStatus::kJobFailed);
   EXPECT_EQ(out_, "jobs/a\n");
-  EXPECT_TRUE(absl::StrContains(err_, "error: jobs/a FAILED: no luck\n")) << err_;
+  EXPECT_TRUE(absl::StrContains(err_, "error: jobs/a FAILED: no\\x1b luck\n")) << err_;
 }
 
 TEST_F(CommandsTest, RunWaitsThroughRefusedWaits) {

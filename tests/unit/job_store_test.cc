@@ -1,0 +1,245 @@
+// What every store promises, whatever it keeps jobs in: a new one joins with a
+// line at the end.
+
+#include "server/store/job_store.h"
+
+#include <algorithm>
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <random>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "absl/strings/str_cat.h"
+#include "server/store/memory_store.h"
+#include "tests/support/job_builder.h"
+
+namespace jobpool {
+namespace {
+
+struct StoreKind {
+  std::string name;
+  std::function<std::unique_ptr<JobStore>()> make;  // an empty one, with room for 100,000
+};
+
+class JobStoreTest : public ::testing::TestWithParam<StoreKind> {
+ protected:
+  JobStoreTest() : store_(GetParam().make()) {}
+
+  void Put(EndedJob job) { ASSERT_TRUE(store_->Put(std::move(job)).ok()); }
+
+  std::vector<std::string> Ids(const std::optional<ListKey>& after, size_t limit) {
+    const auto page = store_->List(after, limit);
+    EXPECT_TRUE(page.ok()) << page.status();
+    std::vector<std::string> ids;
+    for (const EndedJob& job : *page) ids.push_back(job->id);
+    return ids;
+  }
+
+  std::unique_ptr<JobStore> store_;
+};
+
+using Strings = std::vector<std::string>;
+
+TEST_P(JobStoreTest, IsEmptyAtFirst) {
+  EXPECT_EQ(*store_->Get("a"), nullptr);
+  EXPECT_TRUE(Ids(std::nullopt, 10).empty());
+  EXPECT_FALSE(*store_->Delete("a"));
+  EXPECT_EQ(*store_->DeleteExpired(absl::InfiniteFuture(), 10), 0u);
+}
+
+TEST_P(JobStoreTest, KeepsAllOfARecord) {
+  JobRecord record = MakeRecord("a", 7);
+  record.number = 42;
+  record.work = PrimesWork{1000};
+  record.daemon = true;
+  JobOptions options;
+  options.display_name = "count \xe2\x82\xac";
+  options.labels = {{"team", "a"}, {"x", ""}};
+  options.retention = absl::Seconds(77);
+  record.options = std::make_shared<const JobOptions>(options);
+  Attempt attempt;
+  attempt.thread_id = 3;
+  attempt.thread_display_name = "Thread-3";
+  attempt.os_thread_id = 4;
+  attempt.process_id = 5;
+  attempt.start_time = absl::FromUnixSeconds(8);
+  ASSERT_TRUE(record.Start(attempt));
+  Outcome outcome = MakeOutcome(absl::FromUnixSeconds(9));
+  outcome.result = PrimesResult{168};
+  outcome.progress = Progress::Value{1, "done"};
+  ASSERT_TRUE(record.End(JobState::kSucceeded, {absl::Seconds(1), absl::Seconds(2)}, outcome));
+  Put(std::make_shared<const JobRecord>(record));
+
+  const EndedJob kept = *store_->Get("a");
+  ASSERT_NE(kept, nullptr);
+  EXPECT_EQ(kept->id, "a");
+  EXPECT_EQ(kept->number, 42u);
+  EXPECT_EQ(std::get<PrimesWork>(kept->work).limit, 1000);
+  EXPECT_EQ(kept->pool, "blocking");
+  EXPECT_TRUE(kept->daemon);
+  EXPECT_EQ(kept->create_time, absl::FromUnixSeconds(7));
+  EXPECT_EQ(kept->state, JobState::kSucceeded);
+  EXPECT_EQ(kept->DisplayName(), options.display_name);
+  EXPECT_EQ(kept->Options().labels, options.labels);
+  EXPECT_EQ(kept->ExpireTime(), absl::FromUnixSeconds(9 + 77));
+  ASSERT_EQ(kept->attempts.size(), 1u);
+  EXPECT_EQ(kept->attempts[0].number, 1);
+  EXPECT_EQ(kept->attempts[0].thread_display_name, "Thread-3");
+  EXPECT_EQ(kept->attempts[0].end_time, absl::FromUnixSeconds(9));
+  EXPECT_EQ(kept->attempts[0].usage.system_cpu_time, absl::Seconds(2));
+  EXPECT_EQ(std::get<PrimesResult>(*kept->outcome->result).count, 168);
+  EXPECT_EQ(kept->outcome->progress->message, "done");
+}
+
+TEST_P(JobStoreTest, KeepsTheErrorOfAJob) {
+  JobRecord record = MakeRecord("a");
+  ASSERT_TRUE(record.Start(Attempt()));
+  Outcome outcome = MakeOutcome(absl::FromUnixSeconds(9));
+  outcome.error = absl::DataLossError("lost");
+  outcome.error.SetPayload("type.googleapis.com/x.Y", absl::Cord("detail"));
+  ASSERT_TRUE(record.End(JobState::kFailed, {}, outcome));
+  Put(std::make_shared<const JobRecord>(record));
+  const EndedJob kept = *store_->Get("a");
+  EXPECT_EQ(kept->outcome->error, outcome.error);
+  EXPECT_EQ(kept->attempts[0].error, outcome.error);
+  EXPECT_FALSE(kept->outcome->result.has_value());
+}
+
+TEST_P(JobStoreTest, ForgetsWhatIsDeletedAndTakesItAgain) {
+  Put(MakeEnded("a", 1, 2));
+  Put(MakeEnded("b", 1, 2));
+  EXPECT_TRUE(*store_->Delete("a"));
+  EXPECT_FALSE(*store_->Delete("a"));
+  EXPECT_EQ(*store_->Get("a"), nullptr);
+  EXPECT_EQ(Ids(std::nullopt, 10), Strings{"b"});
+  Put(MakeEnded("a", 3, 4));
+  EXPECT_EQ((*store_->Get("a"))->create_time, absl::FromUnixSeconds(3));
+  EXPECT_EQ(Ids(std::nullopt, 10), (Strings{"a", "b"}));
+}
+
+TEST_P(JobStoreTest, AReaderKeepsWhatIsDeleted) {
+  Put(MakeEnded("a", 1, 2));
+  const EndedJob held = *store_->Get("a");
+  EXPECT_TRUE(*store_->Delete("a"));
+  EXPECT_EQ(held->id, "a");
+}
+
+TEST_P(JobStoreTest, ListsNewestFirstInPagesOfAnySize) {
+  std::mt19937 random(42);
+  std::vector<std::pair<int64_t, std::string>> oracle;
+  for (int i = 0; i < 200; ++i) {
+    oracle.emplace_back(static_cast<int64_t>(random() % 20), absl::StrCat("j", i));
+    Put(MakeEnded(oracle.back().second, oracle.back().first, 100));
+  }
+  std::sort(oracle.rbegin(), oracle.rend());
+  Strings expected;
+  for (const auto& [created, id] : oracle) expected.push_back(id);
+  for (const size_t limit : {1, 7, 199, 200, 1000}) {
+    Strings ids;
+    std::optional<ListKey> after;
+    for (;;) {
+      const auto page = *store_->List(after, limit);
+      EXPECT_LE(page.size(), limit);
+      if (page.empty()) break;
+      for (const EndedJob& job : page) ids.push_back(job->id);
+      after = ListKey{page.back()->create_time, page.back()->id};
+    }
+    EXPECT_EQ(ids, expected) << limit;
+  }
+  EXPECT_TRUE(Ids(std::nullopt, 0).empty());
+}
+
+TEST_P(JobStoreTest, AfterNeedNotBeThere) {
+  for (const int64_t created : {1, 3, 5}) Put(MakeEnded(absl::StrCat("j", created), created, 9));
+  EXPECT_EQ(Ids(ListKey{absl::FromUnixSeconds(4), "x"}, 10), (Strings{"j3", "j1"}));
+  EXPECT_EQ(Ids(ListKey{absl::FromUnixSeconds(3), "j3"}, 10), Strings{"j1"});
+  EXPECT_EQ(Ids(ListKey{absl::FromUnixSeconds(3), "j2"}, 10), Strings{"j1"});
+  EXPECT_EQ(Ids(ListKey{absl::FromUnixSeconds(3), "j4"}, 10), (Strings{"j3", "j1"}));
+  EXPECT_TRUE(Ids(ListKey{absl::UnixEpoch(), "j"}, 10).empty());
+}
+
+TEST_P(JobStoreTest, TellsTimesApartThatDifferByANanosecond) {
+  JobRecord early = *MakeEnded("b", 1, 9);
+  JobRecord late = *MakeEnded("a", 1, 9);
+  late.create_time += absl::Nanoseconds(1);
+  Put(std::make_shared<const JobRecord>(early));
+  Put(std::make_shared<const JobRecord>(late));
+  EXPECT_EQ(Ids(std::nullopt, 10), (Strings{"a", "b"}));
+}
+
+TEST_P(JobStoreTest, ForgetsWhatHasExpired) {
+  Put(MakeEnded("early", 1, 10, absl::Seconds(5)));
+  Put(MakeEnded("same", 2, 5, absl::Seconds(10)));
+  Put(MakeEnded("late", 3, 10, absl::Seconds(6)));
+  EXPECT_EQ(*store_->DeleteExpired(absl::FromUnixSeconds(15) - absl::Nanoseconds(1), 10), 0u);
+  EXPECT_EQ(*store_->DeleteExpired(absl::FromUnixSeconds(15), 10), 2u);
+  EXPECT_EQ(*store_->DeleteExpired(absl::FromUnixSeconds(15), 10), 0u);
+  EXPECT_EQ(Ids(std::nullopt, 10), Strings{"late"});
+  EXPECT_EQ(*store_->Get("early"), nullptr);
+  EXPECT_EQ(*store_->DeleteExpired(absl::FromUnixSeconds(16), 10), 1u);
+}
+
+TEST_P(JobStoreTest, ForgetsInBatches) {
+  for (int i = 0; i < 10; ++i) Put(MakeEnded(absl::StrCat("j", i), 1, 2, absl::ZeroDuration()));
+  EXPECT_EQ(*store_->DeleteExpired(absl::FromUnixSeconds(2), 0), 0u);
+  EXPECT_EQ(*store_->DeleteExpired(absl::FromUnixSeconds(2), 4), 4u);
+  EXPECT_EQ(*store_->DeleteExpired(absl::FromUnixSeconds(2), 4), 4u);
+  EXPECT_EQ(*store_->DeleteExpired(absl::FromUnixSeconds(2), 4), 2u);
+}
+
+TEST_P(JobStoreTest, ServesManyThreads) {
+  constexpr int kThreads = 4;
+  constexpr int kEach = 300;
+  for (int i = 0; i < 50; ++i) Put(MakeEnded(absl::StrCat("stays", i), i, 100));
+  std::atomic<int> going{kThreads};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < kEach; ++i) {
+        const std::string id = absl::StrCat("goes", t, "-", i);
+        EXPECT_TRUE(store_->Put(MakeEnded(id, i % 60, 50, absl::Seconds(i % 2))).ok());
+        if (i % 2 == 0) {
+          // The expiry may be faster.
+          const EndedJob got = *store_->Get(id);
+          EXPECT_TRUE(got == nullptr || got->id == id);
+          EXPECT_TRUE(store_->Delete(id).ok());
+        } else {
+          EXPECT_TRUE(store_->DeleteExpired(absl::FromUnixSeconds(51), 3).ok());
+        }
+      }
+      --going;
+    });
+  }
+  do {
+    std::multiset<std::string> seen;
+    std::optional<ListKey> after;
+    for (;;) {
+      const auto page = *store_->List(after, 9);
+      if (page.empty()) break;
+      for (const EndedJob& job : page) {
+        if (job->id[0] == 's') seen.insert(job->id);
+      }
+      after = ListKey{page.back()->create_time, page.back()->id};
+    }
+    EXPECT_EQ(seen.size(), 50u);
+    EXPECT_EQ(std::set<std::string>(seen.begin(), seen.end()).size(), 50u);
+  } while (going > 0);
+  for (std::thread& thread : threads) thread.join();
+  while (*store_->DeleteExpired(absl::FromUnixSeconds(51), 100) > 0) {
+  }
+  EXPECT_EQ(Ids(std::nullopt, 1000).size(), 50u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Stores, JobStoreTest,
+                         ::testing::Values(StoreKind{"Memory",
+                                                     [] { return std::make_unique<MemoryStore>(100'000); }}),
+                         [](const auto& info) { return info.param.name; });
+
+}  // namespace
+}  // namespace jobpool

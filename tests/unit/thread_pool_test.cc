@@ -1,0 +1,225 @@
+#include "server/workers/thread_pool.h"
+
+#include <atomic>
+#include <memory>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "tests/support/eventually.h"
+#include "tests/support/fake_clock.h"
+#include "tests/support/task_source.h"
+#include "tests/support/watchdog.h"
+
+namespace jobpool {
+namespace {
+
+ThreadPoolOptions Threads(int min, int max, absl::Duration idle_timeout = absl::Seconds(10)) {
+  ThreadPoolOptions options;
+  options.name = "p";
+  options.min_threads = min;
+  options.max_threads = max;
+  options.idle_timeout = idle_timeout;
+  return options;
+}
+
+// A task that holds its worker until it is let go.
+struct Held {
+  uint64_t worker = 0;
+  Gate started;
+  Gate go;
+};
+
+class ThreadPoolTest : public ::testing::Test {
+ protected:
+  std::shared_ptr<Held> Push(ThreadPool& pool) {
+    auto held = std::make_shared<Held>();
+    source_.Push([held](RegisteredThread& worker) {
+      held->worker = worker.id();
+      held->started.Open();
+      held->go.Await();
+    });
+    pool.Notify();
+    return held;
+  }
+
+  // As Push, and returns when a worker is on it.
+  std::shared_ptr<Held> Hold(ThreadPool& pool) {
+    auto held = Push(pool);
+    held->started.Await();
+    return held;
+  }
+
+  int count() const { return registry_.Count().total(); }
+
+  FakeClock clock_;
+  ThreadRegistry registry_;
+  TaskSource source_;
+};
+
+TEST_F(ThreadPoolTest, MinThreadsAreRegisteredAfterConstruction) {
+  for (int round = 0; round < 50; ++round) {
+    ThreadPool pool(Threads(3, 5), registry_, source_, clock_);
+    ASSERT_EQ(count(), 3);
+    for (const ThreadInfo& thread : registry_.Snapshot().threads) {
+      EXPECT_EQ(thread.pool, "p");
+      EXPECT_EQ(thread.role, ThreadRole::kWorker);
+    }
+  }
+  EXPECT_EQ(count(), 0);
+}
+
+TEST_F(ThreadPoolTest, HasNoThreadWithoutWork) {
+  ThreadPool pool(Threads(0, 5), registry_, source_, clock_);
+  EXPECT_EQ(count(), 0);
+}
+
+TEST_F(ThreadPoolTest, GrowsToMaxAndNoFurther) {
+  ThreadPool pool(Threads(0, 3), registry_, source_, clock_);
+  std::vector<std::shared_ptr<Held>> running;
+  for (int i = 0; i < 3; ++i) {
+    running.push_back(Hold(pool));
+    EXPECT_EQ(count(), i + 1);
+  }
+  std::vector<std::shared_ptr<Held>> waiting;
+  for (int i = 0; i < 5; ++i) waiting.push_back(Push(pool));
+  EXPECT_EQ(count(), 3);
+  for (const auto& held : running) held->go.Open();
+  std::set<uint64_t> workers = {running[0]->worker, running[1]->worker, running[2]->worker};
+  EXPECT_EQ(workers.size(), 3u);
+  for (const auto& held : waiting) {
+    held->started.Await();
+    EXPECT_LE(count(), 3);
+    held->go.Open();
+    EXPECT_EQ(workers.count(held->worker), 1u);
+  }
+  EXPECT_EQ(pool.failed_starts(), 0u);
+}
+
+TEST_F(ThreadPoolTest, ShrinksToMinWhenItsThreadsHaveIdled) {
+  ThreadPool pool(Threads(1, 3), registry_, source_, clock_);
+  clock_.AwaitSleeperUntil(MonotonicTime::max());  // the one that is kept
+  std::vector<std::shared_ptr<Held>> running;
+  for (int i = 0; i < 3; ++i) running.push_back(Hold(pool));
+  for (const auto& held : running) held->go.Open();
+  clock_.AwaitSleepers(3);
+  clock_.Advance(absl::Seconds(10) - absl::Nanoseconds(1));
+  clock_.AwaitSleepers(3);
+  EXPECT_EQ(count(), 3);
+  clock_.Advance(absl::Nanoseconds(1));
+  clock_.AwaitSleepers(1);
+  clock_.AwaitSleeperUntil(MonotonicTime::max());
+  EXPECT_TRUE(Eventually([&] { return count() == 1; }));
+  clock_.Advance(absl::Hours(1000));
+  const auto held = Hold(pool);
+  EXPECT_EQ(count(), 1);
+  held->go.Open();
+}
+
+TEST_F(ThreadPoolTest, TheIdleTimeBeginsAnewWithEachWork) {
+  ThreadPool pool(Threads(0, 1), registry_, source_, clock_);
+  uint64_t worker = 0;
+  for (int i = 0; i < 5; ++i) {
+    const auto held = Hold(pool);
+    if (worker == 0) worker = held->worker;
+    EXPECT_EQ(held->worker, worker);
+    held->go.Open();
+    clock_.AwaitSleeperUntil(Later(clock_.Monotonic(), absl::Seconds(10)));
+    clock_.Advance(absl::Seconds(9));
+  }
+  clock_.Advance(absl::Seconds(1));
+  EXPECT_TRUE(Eventually([&] { return count() == 0; }));
+  EXPECT_NE(Hold(pool)->worker, worker);
+  clock_.AwaitSleepers(0);
+}
+
+TEST_F(ThreadPoolTest, TheLastToGoIdleIsWokenFirst) {
+  ThreadPool pool(Threads(3, 3), registry_, source_, clock_);
+  std::vector<std::shared_ptr<Held>> running;
+  for (int i = 0; i < 3; ++i) running.push_back(Hold(pool));
+  for (size_t i = 0; i < 3; ++i) {
+    running[i]->go.Open();
+    clock_.AwaitSleepers(i + 1);
+  }
+  for (int i = 2; i >= 0; --i) {
+    const auto held = Hold(pool);
+    EXPECT_EQ(held->worker, running[static_cast<size_t>(i)]->worker);
+    running.push_back(held);
+  }
+  for (const auto& held : running) held->go.Open();
+}
+
+TEST_F(ThreadPoolTest, StopRunsTheWorkThatIsLeft) {
+  std::atomic<int> ran{0};
+  auto pool = std::make_unique<ThreadPool>(Threads(0, 2), registry_, source_, clock_);
+  const auto first = Hold(*pool);
+  const auto second = Hold(*pool);
+  for (int i = 0; i < 100; ++i) {
+    source_.Push([&](RegisteredThread&) { ++ran; });
+    pool->Notify();
+  }
+  Gate stopping;
+  std::thread stopper([&] {
+    stopping.Open();
+    pool->Stop();
+    EXPECT_EQ(ran, 100);
+    EXPECT_EQ(count(), 0);
+  });
+  stopping.Await();
+  first->go.Open();
+  second->go.Open();
+  stopper.join();
+  pool->Stop();  // once more: does nothing
+  source_.Push([](RegisteredThread&) { FAIL() << "ran after Stop"; });
+  pool->Notify();
+  pool.reset();
+  EXPECT_EQ(count(), 0);
+}
+
+TEST_F(ThreadPoolTest, StopEndsIdleThreads) {
+  ThreadPool pool(Threads(2, 4), registry_, source_, clock_);
+  clock_.AwaitSleepers(2);
+  pool.Stop();
+  EXPECT_EQ(count(), 0);
+}
+
+// A worker that goes idle, or ends, and a source that gets work must not miss
+// each other: the next piece comes when the last is just done, while the worker
+// is anywhere on its way to sleep or out. A miss would leave the Gate closed.
+class ThreadPoolStressTest : public ::testing::TestWithParam<ThreadPoolOptions> {};
+
+TEST_P(ThreadPoolStressTest, NoWorkIsMissed) {
+  ThreadRegistry registry;
+  TaskSource source;
+  ThreadPool pool(GetParam(), registry, source);
+  constexpr int kProducers = 2;
+  std::atomic<bool> missed{false};
+  std::vector<std::thread> producers;
+  for (int p = 0; p < kProducers; ++p) {
+    producers.emplace_back([&] {
+      for (int i = 0; i < 2000 && !missed; ++i) {
+        const auto ran = std::make_shared<Gate>();
+        source.Push([ran](RegisteredThread&) { ran->Open(); });
+        pool.Notify();
+        if (!ran->Await()) missed = true;
+        EXPECT_LE(registry.Count().total(), GetParam().max_threads + 1);  // one may be on its way out
+      }
+    });
+  }
+  for (std::thread& producer : producers) producer.join();
+  EXPECT_FALSE(missed);
+  pool.Stop();
+  EXPECT_EQ(registry.Count().total(), 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Sizes, ThreadPoolStressTest,
+                         ::testing::Values(Threads(1, 1), Threads(0, 1, absl::ZeroDuration()),
+                                           Threads(0, 2, absl::Microseconds(50)),
+                                           Threads(1, 3, absl::ZeroDuration())),
+                         [](const auto& info) { return std::to_string(info.index); });
+
+}  // namespace
+}  // namespace jobpool
