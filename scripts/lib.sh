@@ -4,6 +4,8 @@ cd "$root"
 
 # So that the cache serves every checkout, wherever it lies.
 export CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=1
+# What ccache asks for where there are precompiled headers (its manual, the section on them).
+export CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
 
 # build PRESET [CMAKE_ARGUMENT...] [-- TARGET...]: configures and builds, quietly unless it fails.
 build() {

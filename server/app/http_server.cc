@@ -86,13 +86,15 @@ absl::Status HttpServer::Start(const ListenAddress& address) {
     RegisteredThread thread(registry_, ThreadRole::kService, "");
     thread.SetRunning(true);
     server_->listen_after_bind();
+    ended_.store(true);
   });
   return absl::OkStatus();
 }
 
 void HttpServer::Stop() {
   if (!listener_.joinable()) return;
-  while (!server_->is_running()) std::this_thread::yield();  // stop() before listen has begun is lost
+  // A stop() before the listener has begun is lost.
+  while (!server_->is_running() && !ended_.load()) std::this_thread::yield();
   server_->stop();
   listener_.join();
 }

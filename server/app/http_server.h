@@ -45,6 +45,7 @@ class HttpServer {
   ThreadRegistry& registry_;
   const Metrics metrics_;
   std::atomic<bool> ready_{false};
+  std::atomic<bool> ended_{false};  // the listener serves no more
   int port_ = 0;
   std::unique_ptr<httplib::Server> server_;
   std::thread listener_;

@@ -4,12 +4,15 @@
 
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "google/rpc/error_details.pb.h"
 #include "jobpool/v1/error_reason.pb.h"
 
 namespace jobpool {
 namespace {
+
+// An error travels in the trailing metadata of a call, of which clients take 8 KiB
+// by default, in base 64: the details must stay well below 6 KiB together.
+constexpr size_t kMaxViolationBytes = 3000;
 
 using Metadata = std::vector<std::pair<std::string, std::string>>;
 
@@ -73,17 +76,23 @@ void AttachQuota(absl::Status& status, absl::string_view subject, absl::string_v
 }  // namespace
 
 absl::Status InvalidFieldsError(const std::vector<FieldViolation>& violations) {
+  const FieldViolation& first = violations.front();
+  std::string message = absl::StrCat(first.field, ": ", first.description);
+  Metadata metadata = {{first.field, first.description}};
   google::rpc::BadRequest bad;
-  Metadata metadata;
+  size_t bytes = 0;
   for (const FieldViolation& violation : violations) {
+    bytes += violation.field.size() + violation.description.size();
+    if (bytes > kMaxViolationBytes) break;
     auto* field = bad.add_field_violations();
     field->set_field(violation.field);
     field->set_description(violation.description);
-    metadata.emplace_back(violation.field, violation.description);
   }
-  const std::string message = absl::StrJoin(violations, "; ", [](std::string* out, const FieldViolation& v) {
-    absl::StrAppend(out, v.field, ": ", v.description);
-  });
+  if (violations.size() > 1) {
+    const std::string more = absl::StrCat(violations.size() - 1);
+    absl::StrAppend(&message, " (and ", more, " more)");
+    metadata.emplace_back("more", more);
+  }
   absl::Status status = Make(absl::StatusCode::kInvalidArgument, v1::INVALID_FIELD, message, metadata);
   Attach(status, bad);
   return status;

@@ -22,7 +22,8 @@ struct FieldViolation {
   std::string description;
 };
 
-/// REQUIRES: `violations` is not empty.
+/// The message names the first of them, the details as many as fit. REQUIRES:
+/// `violations` is not empty.
 absl::Status InvalidFieldsError(const std::vector<FieldViolation>& violations);
 
 absl::Status JobNotFoundError(absl::string_view name);

@@ -4,11 +4,17 @@
 
 #include <spdlog/spdlog.h>
 
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+
 namespace jobpool {
 namespace {
 
 // Abseil's own string_view and fmt do not know each other.
 std::string Text(absl::string_view text) { return std::string(text); }
+
+// What callers have chosen, so that it cannot be taken for a part of the line.
+std::string Quoted(absl::string_view text) { return absl::StrCat("\"", absl::Utf8SafeCEscape(text), "\""); }
 
 }  // namespace
 
@@ -25,8 +31,9 @@ bool JobLog::Wanted() {
 void JobLog::Started(const std::string& id, const std::string& display_name, Kind kind,
                      const Attempt& attempt) {
   if (!Wanted()) return;
-  Log().info("job started job=jobs/{} display_name=\"{}\" kind={} thread=\"{}\" os_thread_id={}", id,
-             display_name, Text(KindName(kind)), attempt.thread_display_name, attempt.os_thread_id);
+  Log().info("job started job=jobs/{} display_name={} kind={} thread={} os_thread_id={}", id,
+             Quoted(display_name), Text(KindName(kind)), Quoted(attempt.thread_display_name),
+             attempt.os_thread_id);
 }
 
 void JobLog::Ended(const JobRecord& job) {
@@ -34,10 +41,10 @@ void JobLog::Ended(const JobRecord& job) {
   const Outcome& outcome = *job.outcome;
   const bool ran = !job.attempts.empty();
   const double seconds = ran ? absl::ToDoubleSeconds(outcome.end_time - job.attempts.back().start_time) : 0.0;
-  Log().info("job ended job=jobs/{} display_name=\"{}\" kind={} state={} thread=\"{}\" run_seconds={:.6f}{}",
-             job.id, job.DisplayName(), Text(KindName(KindOf(job.work))), Text(JobStateName(job.state)),
-             ran ? job.attempts.back().thread_display_name : "", seconds,
-             outcome.error.ok() ? "" : " error=\"" + Text(outcome.error.message()) + "\"");
+  Log().info("job ended job=jobs/{} display_name={} kind={} state={} thread={} run_seconds={:.6f}{}", job.id,
+             Quoted(job.DisplayName()), Text(KindName(KindOf(job.work))), Text(JobStateName(job.state)),
+             Quoted(ran ? job.attempts.back().thread_display_name : ""), seconds,
+             outcome.error.ok() ? "" : " error=" + Quoted(outcome.error.message()));
 }
 
 }  // namespace jobpool

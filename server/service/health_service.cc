@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/job/errors.h"
+#include "server/job/validation.h"
 #include "server/service/call.h"
 #include "server/service/status_codec.h"
 
@@ -123,7 +124,9 @@ grpc::ServerUnaryReactor* HealthService::Check(grpc::CallbackServerContext* cont
                                                const HealthCheckRequest* request,
                                                HealthCheckResponse* response) {
   return AnswerInline(context, *check_, [&]() -> absl::Status {
-    if (!Knows(request->service())) return ServiceNotFoundError(request->service());
+    if (!Knows(request->service())) {
+      return ServiceNotFoundError(CutAtCharacter(request->service(), 200));  // of any length, from a client
+    }
     MutexLock lock(mu_);
     response->set_status(serving_ ? HealthCheckResponse::SERVING : HealthCheckResponse::NOT_SERVING);
     return absl::OkStatus();

@@ -125,7 +125,8 @@ class BadInput(E2eTest):
                 self.accepted(job)
         refused = sum(len(bad) + 1 for _, bad, _ in JOBS)
         name = "jobpool_jobs_rejected_total"
-        self.assertEqual(self.shared.metrics().sum(name, reason="invalid_field") - before.sum(name), refused)
+        counted = [metrics.sum(name, reason="invalid_field") for metrics in (before, self.shared.metrics())]
+        self.assertEqual(counted[1] - counted[0], refused)
 
     def test_submission(self):
         for call, request in ((self.c.jobs.SubmitJob, js.SubmitJobRequest), (self.c.jobs.RunJob, js.RunJobRequest)):
@@ -157,6 +158,13 @@ class BadInput(E2eTest):
         name = b"x" * 100_000
         request = b"\x0a" + bytes([len(name) & 127 | 128, len(name) >> 7 & 127 | 128, len(name) >> 14]) + name
         self.fails(NOT_FOUND, check, request, timeout=PATIENCE)
+
+    def test_metadata_keys_are_what_error_info_allows(self):
+        # google/rpc/error_details.proto: keys match [a-z][a-zA-Z0-9-_]+, at most 64 characters.
+        for call, request in ((self.c.jobs.SubmitJob, js.SubmitJobRequest(job=Job(sleep={}))),
+                              (self.c.jobs.WaitJobs, js.WaitJobsRequest(names=["x"]))):
+            for key in self.fails(INVALID, call, request).details["ErrorInfo"][0].metadata:
+                self.assertRegex(key, r"\A[a-z][a-zA-Z0-9_-]{1,63}\Z")
 
     def test_output_only_fields_are_ignored(self):
         job = noop_job(name="jobs/mine", state=Job.FAILED, alive=True, attempts=[{"number": 9}],

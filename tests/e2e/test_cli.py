@@ -30,10 +30,10 @@ class CliTest(E2eTest):
         env = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
         return {**env, "JOBPOOL_SERVER": self.shared.grpc, "TERM": "xterm", **extra}
 
-    def start(self, *args, env=None, **options):
+    def start(self, *args, env=None, program=(f"{BIN}/jobpool",), **options):
         """Without a terminal: pipes for both outputs."""
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL, **options}
-        process = subprocess.Popen([f"{BIN}/jobpool", *args], env=self.env(**env or {}), text=True, **options)
+        process = subprocess.Popen([*program, *args], env=self.env(**env or {}), text=True, **options)
         self.addCleanup(lambda: (process.kill(), process.communicate()) if process.poll() is None else None)
         return process
 
@@ -44,13 +44,14 @@ class CliTest(E2eTest):
         self.assertEqual(process.returncode, status, f"{args}\n{out}\n{self.stderr}")
         return out
 
-    def on_terminal(self, *args, during=lambda process: None, **env):
+    def on_terminal(self, *args, during=lambda master: None, **env):
         """Exit status and all that showed on a terminal of 80 columns."""
         master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         try:
-            process = self.start(*args, stdin=slave, stdout=slave, stderr=slave, env=env, start_new_session=True,
-                                 preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+            # setsid(1) makes it the controlling terminal, whose ^C is a signal.
+            process = self.start(*args, program=("setsid", "--ctty", f"{BIN}/jobpool"), stdin=slave, stdout=slave,
+                                 stderr=slave, env=env)
             os.close(slave)
             during(master)
             shown = b""
@@ -205,7 +206,8 @@ class Statuses(CliTest):
             self.assertEqual(self.stderr, "")
         self.assertRegex(self.cli("--version"), r"\Ajobpool \d+\.\d+\.\d+\n\Z")
         for flag, text in (("--help", r"Example"), ("--version", r"\Ajobpoold \d+\.\d+\.\d+\n\Z")):
-            done = subprocess.run([f"{BIN}/jobpoold", flag], capture_output=True, text=True, timeout=PATIENCE, check=True)
+            done = subprocess.run([f"{BIN}/jobpoold", flag], capture_output=True, text=True, timeout=PATIENCE,
+                                  check=True)
             self.assertRegex(done.stdout, text)
             self.assertEqual(done.stderr, "")
 

@@ -178,7 +178,8 @@ class RealPrometheus(E2eTest):
             (("kind", "noop"), ("pool", "compute"), ("state", "succeeded")): 7,
             (("kind", "sleep"), ("pool", "blocking"), ("state", "succeeded")): 3,
             (("kind", "sleep"), ("pool", "blocking"), ("state", "cancelled")): 2})
-        self.becomes("sum by (kind) (jobpool_jobs_submitted_total) > 0", {(("kind", "noop"),): 7, (("kind", "sleep"),): 5})
+        self.becomes("sum by (kind) (jobpool_jobs_submitted_total) > 0",
+                     {(("kind", "noop"),): 7, (("kind", "sleep"),): 5})
         self.becomes("sum(jobpool_jobs)", {(): 0})
         self.becomes('jobpool_job_run_duration_seconds_bucket{kind="noop",le="+Inf"}',
                      {(("kind", "noop"), ("le", "+Inf")): 7})

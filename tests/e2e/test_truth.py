@@ -6,7 +6,8 @@ from jobpool.v1 import job_pb2, job_service_pb2 as js, thread_pb2
 from jobpool_e2e import SLOW, E2eTest, eventually, noop_job, sleep_job
 
 JOBS, SUBMITTERS, BATCH, POLLERS = 10_000, 4, 250, 50
-RETENTION = 10 * SLOW  # s; each batch is joined long before, and all are forgotten soon after
+RETENTION = 10 if SLOW == 1 else 30  # s; each batch is joined long before, and all are forgotten soon after
+PAUSE = 0.2 if SLOW == 1 else 0.5  # s, between two looks of one client
 FINISHED, SUBMITTED = "jobpool_jobs_finished_total", "jobpool_jobs_submitted_total"
 
 
@@ -70,7 +71,7 @@ class Truth(E2eTest):
 
         with ThreadPoolExecutor(SUBMITTERS + POLLERS + 1) as threads:
             clients = [self.client(server) for _ in range(SUBMITTERS + POLLERS)]
-            looks = [threads.submit(poll, lambda c=c: self.look(c, seen), 0.2 * SLOW) for c in clients[SUBMITTERS:]]
+            looks = [threads.submit(poll, lambda c=c: self.look(c, seen), PAUSE) for c in clients[SUBMITTERS:]]
             looks.append(threads.submit(poll, lambda: self.scrape(server, seen), 0.1))
             work = [threads.submit(self.submit, c, JOBS // SUBMITTERS) for c in clients[:SUBMITTERS]]
             try:
@@ -108,6 +109,7 @@ class Truth(E2eTest):
             self.assertEqual(metrics.sum("jobpool_jobs"), 0)
             eventually(lambda: (server.descriptors(), client.active_count().active_count) == before, poll=0.2,
                        what=f"descriptors and threads are {before} again")
-            eventually(lambda: len(client.jobs.ListJobs(js.ListJobsRequest()).jobs) == 1, poll=0.2, what="the jobs are forgotten")
+            eventually(lambda: len(client.jobs.ListJobs(js.ListJobsRequest()).jobs) == 1, poll=0.2,
+                       what="the jobs are forgotten")
             resident.append(server.metrics().sum("process_resident_memory_bytes"))
         self.assertLessEqual(resident[1], resident[0] * (1.10 if SLOW == 1 else 2), resident)

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -64,11 +65,12 @@ class TestPipeline {
   ThreadRegistry& threads() { return threads_; }
   const prometheus::Registry& metrics() const { return metrics_; }
 
-  /// Accepted, or the test has failed, and null.
+  /// REQUIRES: it is accepted. What a test cannot go on without ends it by an
+  /// exception, which GoogleTest reports, here and in AwaitEnd.
   std::shared_ptr<LiveJob> Submit(JobSpec spec) {
     absl::StatusOr<std::shared_ptr<LiveJob>> job = pipeline_->admission().Submit(std::move(spec));
-    EXPECT_TRUE(job.ok()) << job.status();
-    return job.ok() ? *job : nullptr;
+    if (!job.ok()) throw std::runtime_error(job.status().ToString());
+    return *std::move(job);
   }
 
   /// A job that sleeps until it is cancelled, and does so when this returns.
@@ -87,14 +89,13 @@ class TestPipeline {
 
   static JobState StateOf(const LiveJob& job) { return job.Snapshot().record.state; }
 
-  /// The job when it has ended; not found or a wait that fails is a failure, and
-  /// nothing.
-  std::optional<JobSnapshot> AwaitEnd(const std::string& id) {
+  /// The job when it has ended.
+  JobSnapshot AwaitEnd(const std::string& id) {
     const auto ended = std::make_shared<Gate>();
     auto join =
         pipeline_->notifier().Wait({id}, Join::Mode::kAll, std::nullopt, [ended](bool) { ended->Open(); });
-    EXPECT_TRUE(join.ok()) << join.status();
-    if (!join.ok() || !ended->Await()) return std::nullopt;
+    if (!join.ok()) throw std::runtime_error(join.status().ToString());
+    if (!ended->Await()) throw std::runtime_error("the job has not ended");
     return (*join)->jobs()[0].Snapshot();
   }
 

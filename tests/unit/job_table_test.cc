@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <barrier>
+#include <functional>
+#include <memory>
 #include <random>
 #include <set>
 #include <thread>
@@ -234,6 +237,44 @@ TEST(JobTableCloseTest, AnnouncesOnceAndNotTooSoonInAllOrders) {
     too_soon += left > 0;
   }
   EXPECT_EQ(too_soon, 0) << "times of 2000 there still were jobs when it was announced";
+}
+
+// The last job goes while another one comes and the table is closed: with that
+// one in it, nothing may be announced.
+TEST(JobTableCloseTest, IsNotEmptyWithAJobThatCameWhileTheLastOneWent) {
+  constexpr int kRounds = 20'000;
+  std::unique_ptr<JobTable> table;
+  std::shared_ptr<LiveJob> last;
+  std::shared_ptr<LiveJob> next;
+  bool inserted = false;
+  int announced = 0;
+  int too_soon = 0;
+  std::barrier round(4);
+  const auto each_round = [&](const std::function<void()>& step) {
+    return std::thread([&round, step] {
+      for (int i = 0; i < kRounds; ++i) {
+        round.arrive_and_wait();
+        step();
+        round.arrive_and_wait();
+      }
+    });
+  };
+  std::thread eraser = each_round([&] { table->Erase(*last); });
+  std::thread inserter = each_round([&] { inserted = table->Insert(next).ok(); });
+  std::thread closer = each_round([&] { table->Close([&] { ++announced; }); });
+  for (int i = 0; i < kRounds; ++i) {
+    announced = 0;
+    table = std::make_unique<JobTable>(kPlenty);
+    last = MakeJob("a");
+    next = MakeJob("b");
+    ASSERT_TRUE(table->Insert(last).ok());
+    round.arrive_and_wait();
+    round.arrive_and_wait();
+    EXPECT_TRUE(inserted || announced == 1);
+    too_soon += inserted && announced > 0;
+  }
+  for (std::thread* thread : {&eraser, &inserter, &closer}) thread->join();
+  EXPECT_EQ(too_soon, 0) << "times of " << kRounds;
 }
 
 }  // namespace

@@ -15,7 +15,8 @@ namespace {
 
 std::vector<std::string> Ids(const MemoryStore& store) {
   std::vector<std::string> ids;
-  for (const EndedJob& job : *store.List(std::nullopt, 100)) ids.push_back(job->id);
+  const std::vector<EndedJob> jobs = *store.List(std::nullopt, 100);
+  for (const EndedJob& job : jobs) ids.push_back(job->id);
   return ids;
 }
 
@@ -62,10 +63,10 @@ TEST(MemoryStoreTest, HasABoundOfBytesToo) {
     ASSERT_TRUE(store.Put(with_payload("j" + std::to_string(ended), 24'000, ended)).ok());
   }
   EXPECT_EQ(Ids(store), (Strings{"j4", "j3", "j2", "j1"}));
-  ASSERT_TRUE(store.Put(with_payload("j5", 50'000, 5)).ok());
+  ASSERT_TRUE(store.Put(with_payload("j5", 60'000, 5)).ok());
   EXPECT_EQ(Ids(store), (Strings{"j5", "j4"}));
   EXPECT_TRUE(*store.Delete("j5"));
-  ASSERT_TRUE(store.Put(with_payload("j6", 50'000, 6)).ok());
+  ASSERT_TRUE(store.Put(with_payload("j6", 60'000, 6)).ok());
   EXPECT_EQ(Ids(store), (Strings{"j6", "j4"}));
   ASSERT_TRUE(store.Put(with_payload("too large", 100'001, 7)).ok());
   EXPECT_TRUE(Ids(store).empty());

@@ -132,8 +132,9 @@ TEST_F(ThreadPoolTest, TheIdleTimeBeginsAnewWithEachWork) {
   }
   clock_.Advance(absl::Seconds(1));
   EXPECT_TRUE(Eventually([&] { return count() == 0; }));
-  EXPECT_NE(Hold(pool)->worker, worker);
-  clock_.AwaitSleepers(0);
+  const auto held = Hold(pool);
+  EXPECT_NE(held->worker, worker);
+  held->go.Open();
 }
 
 TEST_F(ThreadPoolTest, TheLastToGoIdleIsWokenFirst) {

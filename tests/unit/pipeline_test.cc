@@ -1,0 +1,265 @@
+// A job's way through the whole pipeline, and what callers do to it meanwhile.
+
+#include "server/pipeline/pipeline.h"
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "tests/support/error_details.h"
+#include "tests/support/fake_clock.h"
+#include "tests/support/metric_reader.h"
+#include "tests/support/test_pipeline.h"
+
+namespace jobpool {
+namespace {
+
+double Finished(const TestPipeline& pipeline, const std::string& state) {
+  return SumOfSeries(pipeline.metrics(), "jobpool_jobs_finished_total", {{"state", state}});
+}
+
+TEST(PipelineTest, RunsAJobToItsEnd) {
+  const FakeClock clock;
+  TestPipeline pipeline(clock);
+  JobSpec spec = NoopSpec();
+  spec.work = NoopWork{std::make_shared<const std::string>("payload")};
+  const auto job = pipeline.Submit(spec);
+  const JobRecord record = pipeline.AwaitEnd(job->id()).record;
+  EXPECT_EQ(record.id, job->id());
+  EXPECT_EQ(record.state, JobState::kSucceeded);
+  EXPECT_EQ(record.pool, "compute");
+  EXPECT_EQ(record.DisplayName(), "Job-1");
+  EXPECT_EQ(record.create_time, clock.Now());
+  EXPECT_EQ(record.outcome->end_time, clock.Now());
+  EXPECT_TRUE(record.outcome->error.ok());
+  EXPECT_EQ(*std::get<NoopResult>(*record.outcome->result).payload, "payload");
+  ASSERT_EQ(record.attempts.size(), 1u);
+  EXPECT_EQ(record.attempts[0].number, 1);
+  EXPECT_EQ(record.attempts[0].thread_display_name, "Thread-1");
+  EXPECT_EQ(record.attempts[0].start_time, clock.Now());
+  EXPECT_EQ(record.attempts[0].end_time, clock.Now());
+  EXPECT_TRUE(pipeline.AwaitNoLiveJobs());
+  EXPECT_EQ(pipeline->reader().Find(job->id())->Snapshot().record.state, JobState::kSucceeded);
+  EXPECT_EQ(Finished(pipeline, "succeeded"), 1);
+  EXPECT_EQ(SumOfSeries(pipeline.metrics(), "jobpool_jobs_submitted_total",
+                        {{"kind", "noop"}, {"pool", "compute"}}),
+            1);
+  EXPECT_EQ(SumOfSeries(pipeline.metrics(), "jobpool_job_queue_duration_seconds", {{"pool", "compute"}}), 1);
+  EXPECT_EQ(SumOfSeries(pipeline.metrics(), "jobpool_job_run_duration_seconds", {{"kind", "noop"}}), 1);
+}
+
+TEST(PipelineTest, KeepsWhatWasAskedFor) {
+  TestPipeline pipeline;
+  JobSpec spec = NoopSpec("my-job");
+  spec.pool = "blocking";
+  spec.daemon = true;
+  spec.options = {"nightly", {{"team", "a"}}, absl::Hours(1)};
+  const auto job = pipeline.Submit(spec);
+  const JobRecord record = pipeline.AwaitEnd("my-job").record;
+  EXPECT_EQ(record.pool, "blocking");
+  EXPECT_TRUE(record.daemon);
+  EXPECT_EQ(record.DisplayName(), "nightly");
+  EXPECT_EQ(record.Options().labels, spec.options.labels);
+  EXPECT_EQ(record.ExpireTime(), record.outcome->end_time + absl::Hours(1));
+}
+
+TEST(PipelineTest, EachKindHasItsPool) {
+  for (size_t kind = 0; kind < kKindCount; ++kind) {
+    EXPECT_EQ(PoolSet::DefaultPool(static_cast<Kind>(kind)),
+              static_cast<Kind>(kind) == Kind::kSleep ? "blocking" : "compute");
+  }
+}
+
+TEST(PipelineTest, RollCallShowsARunningJob) {
+  TestPipeline pipeline;
+  const auto job = pipeline.SubmitBlocker();
+  const JobRecord record = job->Snapshot().record;
+  const auto thread = pipeline.threads().Find(record.attempts[0].thread_id);
+  ASSERT_TRUE(thread.has_value());
+  EXPECT_EQ(thread->job.id, job->id());
+  EXPECT_EQ(thread->job.display_name, "Job-1");
+  EXPECT_TRUE(thread->running);
+  EXPECT_EQ(thread->pool, "blocking");
+  EXPECT_EQ(thread->os_thread_id, record.attempts[0].os_thread_id);
+}
+
+TEST(PipelineTest, TwoSleepersAreTwoWorkers) {
+  TestPipeline pipeline;
+  pipeline.SubmitBlocker();
+  pipeline.SubmitBlocker();
+  EXPECT_EQ(pipeline.threads().Count().by_role[static_cast<size_t>(ThreadRole::kWorker)], 2);
+}
+
+TEST(PipelineTest, CancelsAQueuedJobAtOnce) {
+  TestPipeline pipeline(TestPipeline::Options{{MakePool("blocking", 0, 1), MakePool("compute", 0, 1)}});
+  pipeline.SubmitBlocker();
+  const auto job = pipeline.Submit(SleepSpec(absl::ZeroDuration()));
+  const Dispatcher& pool = *pipeline->pools().Find("blocking");
+  EXPECT_EQ(pool.Load().queued_jobs, 1);
+  const auto cancelled = pipeline->control().Cancel(job->id());
+  ASSERT_TRUE(cancelled.ok());
+  EXPECT_EQ(cancelled->record.state, JobState::kCancelled);
+  EXPECT_TRUE(cancelled->record.attempts.empty());
+  EXPECT_EQ(ReasonOf(cancelled->record.outcome->error), "CANCEL_REQUESTED");
+  EXPECT_EQ(pool.Load().queued_jobs, 0);
+  EXPECT_EQ(Finished(pipeline, "cancelled"), 1);
+}
+
+TEST(PipelineTest, AsksARunningJobToEnd) {
+  TestPipeline pipeline;
+  const auto job = pipeline.SubmitBlocker();
+  const auto cancelled = pipeline->control().Cancel(job->id());
+  ASSERT_TRUE(cancelled.ok());
+  const JobRecord record = pipeline.AwaitEnd(job->id()).record;
+  EXPECT_EQ(record.state, JobState::kCancelled);
+  EXPECT_EQ(ReasonOf(record.outcome->error), "CANCEL_REQUESTED");
+  ASSERT_EQ(record.attempts.size(), 1u);
+  EXPECT_EQ(record.attempts[0].error, record.outcome->error);
+  EXPECT_FALSE(record.outcome->result.has_value());
+  EXPECT_TRUE(record.outcome->progress.has_value());
+}
+
+TEST(PipelineTest, DoesNotCancelWhatHasEndedOrNeverWas) {
+  TestPipeline pipeline;
+  const auto job = pipeline.Submit(NoopSpec());
+  pipeline.AwaitEnd(job->id());
+  for (int i = 0; i < 2; ++i) {
+    const absl::Status status = pipeline->control().Cancel(job->id()).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_EQ(ReasonOf(status), "JOB_ENDED");
+    EXPECT_EQ(MetadataOf(status)["state"], "SUCCEEDED");
+    EXPECT_TRUE(pipeline.AwaitNoLiveJobs());
+  }
+  EXPECT_EQ(pipeline->control().Cancel("x").status().code(), absl::StatusCode::kNotFound);
+}
+
+TEST(PipelineTest, TheReasonOfTheCancellationIsTheJobs) {
+  TestPipeline pipeline;
+  for (const auto& [reason, name] : {std::pair(CancelReason::kCallerGone, "CALLER_GONE"),
+                                     std::pair(CancelReason::kInterrupted, "INTERRUPTED")}) {
+    const auto job = pipeline.SubmitBlocker();
+    pipeline->control().Cancel(job, reason);
+    EXPECT_EQ(ReasonOf(pipeline.AwaitEnd(job->id()).record.outcome->error), name);
+    pipeline->control().Cancel(job, reason);  // has ended: nothing
+  }
+}
+
+TEST(PipelineTest, UpdatesUntilTheEnd) {
+  TestPipeline pipeline(TestPipeline::Options{{MakePool("blocking", 0, 1), MakePool("compute", 0, 1)}});
+  const auto running = pipeline.SubmitBlocker();
+  const auto queued = pipeline.Submit(SleepSpec(absl::ZeroDuration()));
+  const auto renamed = pipeline->control().Update(queued->id(), {"new", std::nullopt});
+  ASSERT_TRUE(renamed.ok());
+  EXPECT_EQ(renamed->record.DisplayName(), "new");
+  const auto labelled = pipeline->control().Update(queued->id(), {std::nullopt, Labels{{"a", "b"}}});
+  EXPECT_EQ(labelled->record.DisplayName(), "new");
+  EXPECT_EQ(labelled->record.Options().labels, (Labels{{"a", "b"}}));
+
+  ASSERT_TRUE(pipeline->control().Update(running->id(), {"shown", std::nullopt}).ok());
+  const uint64_t thread = running->Snapshot().record.attempts[0].thread_id;
+  EXPECT_EQ(pipeline.threads().Find(thread)->job.display_name, "shown");
+
+  ASSERT_TRUE(pipeline->control().Cancel(running->id()).ok());
+  pipeline.AwaitEnd(queued->id());
+  const absl::Status status = pipeline->control().Update(queued->id(), {"late", std::nullopt}).status();
+  EXPECT_EQ(ReasonOf(status), "JOB_ENDED");
+  EXPECT_EQ(pipeline->reader().Find(queued->id())->Snapshot().record.DisplayName(), "new");
+  EXPECT_EQ(pipeline->control().Update("x", {}).status().code(), absl::StatusCode::kNotFound);
+}
+
+TEST(PipelineTest, DeletesWhatHasEnded) {
+  TestPipeline pipeline;
+  const auto running = pipeline.SubmitBlocker();
+  const absl::Status status = pipeline->control().Delete(running->id());
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(ReasonOf(status), "JOB_NOT_ENDED");
+  EXPECT_EQ(MetadataOf(status)["state"], "RUNNING");
+  const auto job = pipeline.Submit(NoopSpec("mine"));
+  pipeline.AwaitEnd("mine");
+  EXPECT_TRUE(Eventually([&] { return pipeline->live_jobs() == 1; }));
+  EXPECT_TRUE(pipeline->control().Delete("mine").ok());
+  EXPECT_EQ(pipeline->control().Delete("mine").code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(pipeline->reader().Find("mine").status().code(), absl::StatusCode::kNotFound);
+  pipeline.Submit(NoopSpec("mine"));  // the id is free again
+}
+
+TEST(PipelineTest, ListsLiveAndEndedAsOne) {
+  FakeClock clock;
+  TestPipeline pipeline(clock);
+  std::vector<std::string> expected;
+  for (int i = 0; i < 6; ++i) {
+    const auto job = i % 2 == 0 ? pipeline.Submit(NoopSpec()) : pipeline.Submit(SleepSpec(absl::Hours(1)));
+    if (i % 2 == 0) pipeline.AwaitEnd(job->id());
+    expected.insert(expected.begin(), job->id());
+    clock.Advance(absl::Seconds(1));
+  }
+  for (const size_t limit : {1, 2, 5, 6, 7}) {
+    std::vector<std::string> ids;
+    std::optional<ListKey> after;
+    bool more = true;
+    while (more) {
+      const auto page = pipeline->reader().List(after, limit);
+      ASSERT_TRUE(page.ok());
+      ASSERT_FALSE(page->jobs.empty());
+      for (const JobHandle& job : page->jobs) ids.push_back(job.Snapshot().record.id);
+      after = page->jobs.back().Key();
+      more = page->more;
+    }
+    EXPECT_EQ(ids, expected) << limit;
+  }
+}
+
+TEST(PipelineTest, CloseRefusesAndAnnouncesTheLastEnd) {
+  TestPipeline pipeline;
+  const auto job = pipeline.SubmitBlocker();
+  std::atomic<int> announced{0};
+  Gate empty;
+  pipeline->Close([&] {
+    ++announced;
+    empty.Open();
+  });
+  const absl::Status status = pipeline->admission().Submit(NoopSpec()).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(ReasonOf(status), "SHUTTING_DOWN");
+  EXPECT_EQ(SumOfSeries(pipeline.metrics(), "jobpool_jobs_rejected_total", {{"reason", "shutting_down"}}), 1);
+  EXPECT_EQ(announced, 0);
+  EXPECT_EQ(pipeline->control().CancelWhere([](const LiveJob&) { return true; }, CancelReason::kInterrupted),
+            1u);
+  EXPECT_TRUE(empty.Await());
+  pipeline->Stop();
+  EXPECT_EQ(announced, 1);
+  EXPECT_EQ(pipeline.threads().Count().total(), 0);
+  pipeline->Stop();
+}
+
+TEST(PipelineTest, StopRunsWhatIsQueued) {
+  TestPipeline pipeline(TestPipeline::Options{{MakePool("blocking", 0, 1), MakePool("compute", 0, 1)}});
+  std::vector<std::shared_ptr<LiveJob>> jobs;
+  for (int i = 0; i < 50; ++i) jobs.push_back(pipeline.Submit(SleepSpec(absl::Microseconds(10))));
+  pipeline->Stop();
+  for (const auto& job : jobs) EXPECT_EQ(TestPipeline::StateOf(*job), JobState::kSucceeded);
+}
+
+TEST(UpkeepTest, ForgetsExpiredJobsOnceASecond) {
+  FakeClock clock;
+  TestPipeline pipeline(clock);
+  JobSpec spec = NoopSpec("mine");
+  spec.options.retention = absl::Seconds(5);
+  pipeline.Submit(spec);
+  pipeline.AwaitEnd("mine");
+  for (int second = 1; second <= 4; ++second) {
+    clock.Advance(absl::Seconds(1));
+    clock.AwaitSleeperUntil(Later(clock.Monotonic(), absl::Seconds(1)));  // it has been, and sleeps again
+    EXPECT_TRUE(pipeline->reader().Find("mine").ok());
+  }
+  clock.Advance(absl::Seconds(1));
+  clock.AwaitSleeperUntil(Later(clock.Monotonic(), absl::Seconds(1)));
+  EXPECT_EQ(pipeline->reader().Find("mine").status().code(), absl::StatusCode::kNotFound);
+}
+
+}  // namespace
+}  // namespace jobpool
