@@ -48,6 +48,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "jobpoold: %s\n", std::string(started.message()).c_str());
     return 2;
   }
+  jobpool::ShowGrpcErrors();
   AwaitSignal(signals);
   // A job that does not end when asked to holds its thread: nothing but the end
   // of the process ends that.

@@ -2,6 +2,8 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
+#include <utility>
 
 #include <CLI/CLI.hpp>
 
@@ -61,11 +63,12 @@ ExitStatus Run(Session& session, const WorkArgs& args) {
   const auto elapsed = [start = std::chrono::steady_clock::now()] {
     return absl::FromChrono(std::chrono::steady_clock::now() - start);
   };
-  const InterruptGuard interrupt;  // from before the job exists, so that it is cancelled in any case
+  // From before the job exists until it has ended, so that it is cancelled in any case.
+  std::optional<InterruptGuard> interrupt(std::in_place);
   const absl::StatusOr<v1::Job> job = session.client.SubmitJob(*request, Soon());
   if (!job.ok()) {
     const ExitStatus status = Report(job.status());
-    return interrupt.interrupted() ? ExitStatus::kInterrupted : status;
+    return interrupt->interrupted() ? ExitStatus::kInterrupted : status;
   }
 
   ProgressBar progress;
@@ -73,9 +76,9 @@ ExitStatus Run(Session& session, const WorkArgs& args) {
   absl::StatusOr<v1::WaitJobsResponse> joined =
       Join(session.client, {job->name()}, {.slice = kRedraw}, [&](const v1::WaitJobsResponse* response) {
         if (response != nullptr) progress.Update(response->jobs(0), elapsed());
-        return !interrupt.interrupted();
+        return !interrupt->interrupted();
       });
-  if (interrupt.interrupted()) {
+  if (interrupt->interrupted()) {
     progress.Clear();
     const absl::StatusOr<v1::Job> cancelled = CancelAndJoin(session, *job);
     if (!cancelled.ok()) {
@@ -94,6 +97,7 @@ ExitStatus Run(Session& session, const WorkArgs& args) {
 
   const v1::Job& ended = joined->jobs(0);
   progress.End(ended, elapsed());
+  interrupt.reset();
   const ExitStatus printed = PrintRun(session, ended, elapsed());
   if (ended.state() == v1::Job::SUCCEEDED) return printed;
   PrintError(absl::StrCat("error: ", ended.name(), " ", StateText(ended.state()), ": ",

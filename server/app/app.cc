@@ -19,6 +19,9 @@ constexpr int kServiceThreads = 4;
 constexpr int kMaxWaitingCalls = 10'000;
 // How long calls that were answered may take to get out at the end.
 constexpr absl::Duration kCallGrace = absl::Seconds(1);
+// How long we go on to refuse, at least: time for callers to hear UNAVAILABLE, which they may retry
+// elsewhere, before calls on open connections are cut off, which gRPC tells them as CANCELLED.
+constexpr absl::Duration kRefuseTime = absl::Milliseconds(300);
 
 PipelineOptions PipelineOf(const Config& config) {
   PipelineOptions options;
@@ -78,7 +81,9 @@ bool App::Shutdown(int hurry) {
   health_service_.SetServing(false);
   http_server_.SetReady(false);
   live_metrics_->SetDraining();
+  const absl::Time refused_from = absl::Now();
   const bool drained = DrainJobs(pipeline_, config_.drain_timeout, hurry);
+  AwaitReadable(hurry, refused_from + kRefuseTime);
   health_service_.Shutdown();
   grpc_server_.Stop(kCallGrace);
   if (drained) pipeline_.Stop();

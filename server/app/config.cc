@@ -5,9 +5,11 @@
 
 #include <CLI/CLI.hpp>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "server/app/cpu_quota.h"
 
 namespace jobpool {
@@ -78,16 +80,19 @@ CommandLine ParseCommandLine(int argc, const char* const* argv) {
   app.footer(kFooter);
   const auto refuse = [&](const std::string& why) {
     line.exit_status = 2;
-    line.text = absl::StrCat("jobpoold: ", why, " (see jobpoold --help)");
+    // One line, whatever the flags hold.
+    line.text = absl::StrCat("jobpoold: ", absl::StrReplaceAll(why, {{"\n", " "}, {"\r", " "}}),
+                             " (see jobpoold --help)");
     return line;
   };
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
     line.text = app.help();
+    absl::StripTrailingAsciiWhitespace(&line.text);
     return line;
   } catch (const CLI::CallForVersion& version) {
-    line.text = std::string(version.what()) + "\n";
+    line.text = version.what();
     return line;
   } catch (const CLI::ParseError& error) {
     return refuse(error.what());
@@ -116,8 +121,9 @@ absl::StatusOr<ListenAddress> ListenAddress::Parse(const std::string& text) {
   }
   const size_t colon = text.rfind(':');
   int port = 0;
-  if (colon == std::string::npos || !absl::SimpleAtoi(text.substr(colon + 1), &port) || port < 0 ||
-      port > 65535) {
+  // SimpleAtoi takes blanks and signs, which no port has.
+  if (colon == std::string::npos || !absl::SimpleAtoi(text.substr(colon + 1), &port) ||
+      absl::StrCat(port) != text.substr(colon + 1) || port < 0 || port > 65535) {
     return bad("is not IP:PORT");
   }
   address.port = port;

@@ -32,21 +32,22 @@ class Event {
   const int descriptor_;
 };
 
-// Waits for `event`, until `timeout` has passed or `hurry` is readable (-1: never).
-// Returns whether the event came.
-bool Await(const Event& event, absl::Duration timeout, int hurry) {
-  const absl::Time deadline = absl::Now() + timeout;
+// Waits until one of two descriptors is readable (-1: never), at most until
+// `deadline`. Returns whether the first was.
+bool AwaitEither(int first, int second, absl::Time deadline) {
   for (;;) {
-    pollfd descriptors[] = {{event.descriptor(), POLLIN, 0}, {hurry, POLLIN, 0}};
-    const int64_t left = absl::ToInt64Milliseconds(absl::Ceil(deadline - absl::Now(), absl::Milliseconds(1)));
-    const int ready = poll(descriptors, 2, static_cast<int>(std::max<int64_t>(0, left)));
-    if (descriptors[0].revents != 0) return true;
-    if (ready == 0 || (ready > 0 && descriptors[1].revents != 0) || (ready < 0 && errno != EINTR))
-      return false;
+    pollfd descriptors[] = {{first, POLLIN, 0}, {second, POLLIN, 0}};
+    const absl::Duration left = absl::Ceil(deadline - absl::Now(), absl::Milliseconds(1));
+    const int ready =
+        poll(descriptors, 2, static_cast<int>(std::max<int64_t>(0, absl::ToInt64Milliseconds(left))));
+    if (ready < 0 && errno == EINTR) continue;
+    return descriptors[0].revents != 0;
   }
 }
 
 }  // namespace
+
+void AwaitReadable(int descriptor, absl::Time deadline) { AwaitEither(descriptor, -1, deadline); }
 
 bool DrainJobs(Pipeline& pipeline, absl::Duration timeout, int hurry) {
   const auto empty = std::make_shared<Event>();  // the last job may raise it after we gave up
@@ -55,11 +56,11 @@ bool DrainJobs(Pipeline& pipeline, absl::Duration timeout, int hurry) {
                                                         CancelReason::kInterrupted);
   Log().info("shutting down live_jobs={} daemon_jobs_cancelled={} drain_timeout={}s", pipeline.live_jobs(),
              daemons, absl::ToDoubleSeconds(timeout));
-  if (Await(*empty, timeout, hurry)) return true;
+  if (AwaitEither(empty->descriptor(), hurry, absl::Now() + timeout)) return true;
   const size_t rest =
       pipeline.control().CancelWhere([](const LiveJob&) { return true; }, CancelReason::kInterrupted);
   Log().warn("jobs interrupted count={}", rest);
-  if (Await(*empty, kGrace, -1)) return true;
+  if (AwaitEither(empty->descriptor(), -1, absl::Now() + kGrace)) return true;
   Log().error("jobs did not end when asked to count={}", pipeline.live_jobs());
   return false;
 }

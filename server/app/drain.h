@@ -11,4 +11,7 @@ namespace jobpool {
 /// whether all have ended. Called once.
 bool DrainJobs(Pipeline& pipeline, absl::Duration timeout, int hurry);
 
+/// Returns when `descriptor` is readable, at `deadline` at the latest.
+void AwaitReadable(int descriptor, absl::Time deadline);
+
 }  // namespace jobpool

@@ -17,10 +17,10 @@ namespace {
 // Connections that are served at a time; the next wait, then those in the
 // listen queue, so that no number of them costs more than this.
 constexpr int kMinThreads = 1;
-constexpr int kMaxThreads = 32;
+constexpr int kMaxThreads = 64;
 constexpr int kMaxWaitingConnections = 256;
 // A connection on which nothing comes gives its thread back after this.
-constexpr int kIdleSeconds = 2;
+constexpr int kIdleSeconds = 1;
 
 // Lets httplib serve on threads of ours.
 class RegisteredThreads final : public httplib::TaskQueue {

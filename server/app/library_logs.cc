@@ -1,5 +1,6 @@
 #include "server/app/library_logs.h"
 
+#include <atomic>
 #include <string>
 
 #include <google/protobuf/stubs/logging.h>
@@ -11,8 +12,12 @@
 namespace jobpool {
 namespace {
 
+std::atomic<bool> show_grpc_errors{false};
+
 void WriteGrpc(gpr_log_func_args* args) {
-  const auto level = args->severity == GPR_LOG_SEVERITY_ERROR ? spdlog::level::warn : spdlog::level::debug;
+  const bool show =
+      args->severity == GPR_LOG_SEVERITY_ERROR && show_grpc_errors.load(std::memory_order_relaxed);
+  const auto level = show ? spdlog::level::warn : spdlog::level::debug;
   Log().log(level, "grpc: {}", args->message);
 }
 
@@ -22,6 +27,8 @@ void WriteProtobuf(google::protobuf::LogLevel severity, const char*, int, const 
 }
 
 }  // namespace
+
+void ShowGrpcErrors() { show_grpc_errors.store(true, std::memory_order_relaxed); }
 
 void SendLibraryLogsToOurs() {
   gpr_set_log_function(WriteGrpc);

@@ -78,7 +78,7 @@ void AttachQuota(absl::Status& status, absl::string_view subject, absl::string_v
 absl::Status InvalidFieldsError(const std::vector<FieldViolation>& violations) {
   const FieldViolation& first = violations.front();
   std::string message = absl::StrCat(first.field, ": ", first.description);
-  Metadata metadata = {{first.field, first.description}};
+  Metadata metadata = {{"field", first.field}, {"description", first.description}};
   google::rpc::BadRequest bad;
   size_t bytes = 0;
   for (const FieldViolation& violation : violations) {

@@ -17,7 +17,11 @@ std::string JobName(absl::string_view id);
 std::string PoolName(absl::string_view id);
 std::string ThreadName(uint64_t id);
 
-/// The id in a well-formed name; nothing if it is not one.
+/// An id that no thread has.
+inline constexpr uint64_t kNoThread = 0;
+
+/// The id in a well-formed name; nothing if it is not one. Ids are opaque: a
+/// thread's that we never make is well-formed too, and reads as kNoThread.
 std::optional<std::string> ParseJobName(absl::string_view name);
 std::optional<std::string> ParsePoolName(absl::string_view name);
 std::optional<uint64_t> ParseThreadName(absl::string_view name);

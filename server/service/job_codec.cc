@@ -37,7 +37,7 @@ v1::Job::State EncodeState(JobState state) {
   return v1::Job::STATE_UNSPECIFIED;
 }
 
-void EncodeWork(const Work& work, v1::Job* job) {
+void EncodeWork(const Work& work, JobView view, v1::Job* job) {
   std::visit(
       Overloaded{
           [&](const SleepWork& w) { EncodeDuration(w.duration, job->mutable_sleep()->mutable_duration()); },
@@ -53,7 +53,7 @@ void EncodeWork(const Work& work, v1::Job* job) {
           },
           [&](const NoopWork& w) {
             v1::Noop* noop = job->mutable_noop();
-            if (w.payload != nullptr) noop->set_payload(*w.payload);
+            if (w.payload != nullptr && view == JobView::kFull) noop->set_payload(*w.payload);
           },
       },
       work);
@@ -171,9 +171,7 @@ void EncodeJob(const JobSnapshot& snapshot, JobView view, v1::Job* encoded) {
   }
   if (view == JobView::kBrief) return;
   encoded->set_display_name(job.DisplayName());
-  EncodeWork(job.work, encoded);
-  if (view != JobView::kFull && encoded->noop().payload().size() > 0)
-    encoded->mutable_noop()->clear_payload();
+  EncodeWork(job.work, view, encoded);
   encoded->set_pool(PoolName(job.pool));
   encoded->set_daemon(job.daemon);
   for (const auto& [key, value] : job.Options().labels) (*encoded->mutable_labels())[key] = value;

@@ -1,7 +1,5 @@
 #include "server/service/time_codec.h"
 
-#include <cstdlib>
-
 namespace jobpool {
 
 void EncodeDuration(absl::Duration duration, google::protobuf::Duration* encoded) {
@@ -18,9 +16,10 @@ void EncodeTime(absl::Time time, google::protobuf::Timestamp* encoded) {
 std::optional<absl::Duration> DecodeDuration(const google::protobuf::Duration& encoded,
                                              absl::string_view field, Violations& violations) {
   constexpr int64_t kMaxSeconds = 315'576'000'000;  // duration.proto
+  constexpr int32_t kMaxNanos = 999'999'999;
   const int64_t seconds = encoded.seconds();
   const int32_t nanos = encoded.nanos();
-  if (seconds < -kMaxSeconds || seconds > kMaxSeconds || std::abs(nanos) > 999'999'999 ||
+  if (seconds < -kMaxSeconds || seconds > kMaxSeconds || nanos < -kMaxNanos || nanos > kMaxNanos ||
       (seconds < 0 && nanos > 0) || (seconds > 0 && nanos < 0)) {
     violations.Add(field, "is not a duration");
     return std::nullopt;

@@ -14,11 +14,13 @@ namespace jobpool {
 namespace {
 
 // The wait ends so long before the call's deadline that the answer still gets
-// there: a tenth of what is left, at most 100 ms.
+// there: a tenth of what is left, at most 100 ms, and 1% of it, by which gRPC
+// may round up the deadline that it tells us (its timeout encoding).
 std::optional<MonotonicTime> CallDeadline(const grpc::CallbackServerContext& context, MonotonicTime now) {
   if (context.deadline() == std::chrono::system_clock::time_point::max()) return std::nullopt;
   const absl::Duration left = absl::FromChrono(context.deadline() - std::chrono::system_clock::now());
-  return Later(now, left - std::clamp(left / 10, absl::ZeroDuration(), absl::Milliseconds(100)));
+  const absl::Duration margin = std::clamp(left / 10, absl::ZeroDuration(), absl::Milliseconds(100));
+  return Later(now, left - margin - std::max(left, absl::ZeroDuration()) / 100);
 }
 
 // All the jobs, with as much of each as leaves the answer small enough.

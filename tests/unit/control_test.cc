@@ -1,0 +1,148 @@
+// What callers do to a job in the very moment in which it starts or ends. The
+// moments are held by the log, between two steps of a worker, and by the store.
+
+#include "server/pipeline/control.h"
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include <gtest/gtest.h>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "tests/support/error_details.h"
+#include "tests/support/metric_reader.h"
+#include "tests/support/test_pipeline.h"
+
+namespace jobpool {
+namespace {
+
+class ControlRaceTest : public ::testing::Test {
+ protected:
+  // A pipeline in which `act` runs, once, on the worker that is about to start `id`.
+  void WhileStarting(const std::string& id, std::function<void()> act) {
+    on_line_ = [id, act = std::move(act), acted = false](const std::string& line) mutable {
+      if (absl::StartsWith(line, absl::StrCat("job started job=jobs/", id, " ")) &&
+          !std::exchange(acted, true)) {
+        act();
+      }
+    };
+  }
+
+  void WhileEnding(const std::string& id, std::function<void()> act) {
+    on_line_ = [id, act = std::move(act), acted = false](const std::string& line) mutable {
+      if (absl::StartsWith(line, absl::StrCat("job ended job=jobs/", id, " ")) &&
+          !std::exchange(acted, true)) {
+        act();
+      }
+    };
+  }
+
+  std::function<void(const std::string&)> on_line_;  // set before a job is submitted
+  LogHook hook_{"debug", [this](const std::string& line) {
+                  if (on_line_) on_line_(line);
+                }};
+  TestPipeline pipeline_;
+};
+
+TEST_F(ControlRaceTest, ACancelMeetsAJobThatAWorkerHasTaken) {
+  absl::StatusOr<JobSnapshot> cancelled = absl::UnknownError("not called");
+  WhileStarting("mine", [&] { cancelled = pipeline_->control().Cancel("mine"); });
+  pipeline_.Submit(SleepSpec(absl::Hours(1), "mine"));
+  const JobRecord record = pipeline_.AwaitEnd("mine").record;
+  EXPECT_EQ(record.state, JobState::kCancelled);
+  EXPECT_TRUE(record.attempts.empty());
+  pipeline_->Stop();  // from here on the worker is done with `cancelled`
+  ASSERT_TRUE(cancelled.ok());
+  EXPECT_EQ(cancelled->record.state, JobState::kCancelled);
+  EXPECT_EQ(pipeline_->pools().Find("blocking")->Load().running_jobs, 0);
+  EXPECT_EQ(SumOfSeries(pipeline_.metrics(), "jobpool_jobs_finished_total"), 1);
+  EXPECT_EQ(SumOfSeries(pipeline_.metrics(), "jobpool_job_queue_duration_seconds"), 0);
+  // Its place in the queue was given back once, not twice and not never.
+  EXPECT_EQ(pipeline_->pools().Find("blocking")->Load().queued_jobs, 0);
+}
+
+// A rename that falls between the worker's look at the name and the job's start.
+TEST_F(ControlRaceTest, TheThreadShowsTheNewNameOfAJobRenamedAsItStarts) {
+  WhileStarting("mine", [&] {
+    EXPECT_TRUE(pipeline_->control().Update("mine", {"new", std::nullopt}).ok());
+  });
+  const auto job = pipeline_.Submit(SleepSpec(absl::Hours(1), "mine"));
+  ASSERT_TRUE(TestPipeline::AwaitRunning(*job));
+  const JobRecord record = job->Snapshot().record;
+  EXPECT_EQ(record.DisplayName(), "new");
+  EXPECT_EQ(pipeline_.threads().Find(record.attempts[0].thread_id)->job.display_name, "new");
+}
+
+// Who has seen the end may delete the job, and is not told that it "has not
+// ended: SUCCEEDED": the job is ended here, but not yet in the store.
+TEST_F(ControlRaceTest, AJobThatIsSeenAsEndedCanBeDeleted) {
+  JobState seen = JobState::kQueued;
+  absl::Status deleted = absl::UnknownError("not called");
+  pipeline_.store().before_put = [&](const std::string&) {
+    seen = pipeline_->reader().Find("mine")->Snapshot().record.state;
+    deleted = pipeline_->control().Delete("mine");
+    return absl::OkStatus();
+  };
+  pipeline_.Submit(NoopSpec("mine"));
+  pipeline_->Stop();
+  EXPECT_TRUE(!IsEnded(seen) || deleted.ok()) << deleted;
+}
+
+// The same a moment later: in the store, and still in the table.
+TEST_F(ControlRaceTest, AJobThatWasDeletedIsGone) {
+  absl::Status first = absl::UnknownError("not called");
+  absl::Status second = absl::UnknownError("not called");
+  absl::Status found = absl::UnknownError("not called");
+  pipeline_.store().after_put = [&](const std::string&) {
+    first = pipeline_->control().Delete("mine");
+    second = pipeline_->control().Delete("mine");
+    found = pipeline_->reader().Find("mine").status();
+    return absl::OkStatus();
+  };
+  pipeline_.Submit(NoopSpec("mine"));
+  pipeline_->Stop();
+  if (first.ok()) {
+    EXPECT_EQ(second.code(), absl::StatusCode::kNotFound) << second;
+    EXPECT_EQ(found.code(), absl::StatusCode::kNotFound);
+  } else {
+    EXPECT_EQ(MetadataOf(first)["state"], "RUNNING") << first;
+  }
+}
+
+TEST_F(ControlRaceTest, AJobIsListedOnceWhileItEnds) {
+  size_t listed = 0;
+  WhileEnding("mine", [&] { listed = pipeline_->reader().List(std::nullopt, 10)->jobs.size(); });
+  pipeline_.Submit(NoopSpec("mine"));
+  pipeline_->Stop();
+  EXPECT_EQ(listed, 1u);
+}
+
+TEST_F(ControlRaceTest, AStoreThatCannotWriteStillLetsTheJobEnd) {
+  pipeline_.store().before_put = [](const std::string&) { return absl::UnavailableError("no disk"); };
+  bool said = false;
+  on_line_ = [&](const std::string& line) { said |= absl::StartsWith(line, "job not stored job=jobs/mine"); };
+  const auto job = pipeline_.Submit(NoopSpec("mine"));
+  pipeline_->Stop();
+  EXPECT_EQ(TestPipeline::StateOf(*job), JobState::kSucceeded);
+  EXPECT_TRUE(said);
+  EXPECT_EQ(pipeline_->live_jobs(), 0u);
+}
+
+TEST_F(ControlRaceTest, CancelWhereTakesTheChosen) {
+  JobSpec spec = SleepSpec(absl::Hours(1), "daemon");
+  spec.daemon = true;
+  pipeline_.Submit(spec);
+  const auto stays = pipeline_.SubmitBlocker();
+  EXPECT_EQ(pipeline_->control().CancelWhere([](const LiveJob& job) { return job.daemon(); },
+                                             CancelReason::kInterrupted),
+            1u);
+  EXPECT_EQ(ReasonOf(pipeline_.AwaitEnd("daemon").record.outcome->error), "INTERRUPTED");
+  EXPECT_EQ(TestPipeline::StateOf(*stays), JobState::kRunning);
+}
+
+}  // namespace
+}  // namespace jobpool
