@@ -106,10 +106,10 @@ grpc::ServerUnaryReactor* JobService::GetJob(grpc::CallbackServerContext* contex
 grpc::ServerUnaryReactor* JobService::ListJobs(grpc::CallbackServerContext* context,
                                                const v1::ListJobsRequest* request,
                                                v1::ListJobsResponse* response) {
-  return AnswerPooled(context, *list_jobs_, pool_, [=, this] { return ListJobs(*request, response); });
+  return AnswerPooled(context, *list_jobs_, pool_, [=, this] { return AnswerListJobs(*request, response); });
 }
 
-absl::Status JobService::ListJobs(const v1::ListJobsRequest& request, v1::ListJobsResponse* response) {
+absl::Status JobService::AnswerListJobs(const v1::ListJobsRequest& request, v1::ListJobsResponse* response) {
   Violations violations;
   const size_t page_size = DecodePageSize(request.page_size(), kDefaultPageSize, kMaxPageSize, violations);
   std::optional<ListKey> after;
@@ -138,10 +138,11 @@ absl::Status JobService::ListJobs(const v1::ListJobsRequest& request, v1::ListJo
 
 grpc::ServerUnaryReactor* JobService::UpdateJob(grpc::CallbackServerContext* context,
                                                 const v1::UpdateJobRequest* request, v1::Job* response) {
-  return AnswerPooled(context, *update_job_, pool_, [=, this] { return UpdateJob(*request, response); });
+  return AnswerPooled(context, *update_job_, pool_,
+                      [=, this] { return AnswerUpdateJob(*request, response); });
 }
 
-absl::Status JobService::UpdateJob(const v1::UpdateJobRequest& request, v1::Job* response) {
+absl::Status JobService::AnswerUpdateJob(const v1::UpdateJobRequest& request, v1::Job* response) {
   const v1::Job& job = request.job();
   Violations violations;
   const std::string id = DecodeJobName(job.name(), "job.name", violations);

@@ -37,8 +37,8 @@ class JobService final : public v1::JobService::CallbackService {
 
  private:
   absl::StatusOr<JobSpec> DecodeSubmission(const v1::Job& job, bool has_job, const std::string& job_id);
-  absl::Status ListJobs(const v1::ListJobsRequest& request, v1::ListJobsResponse* response);
-  absl::Status UpdateJob(const v1::UpdateJobRequest& request, v1::Job* response);
+  absl::Status AnswerListJobs(const v1::ListJobsRequest& request, v1::ListJobsResponse* response);
+  absl::Status AnswerUpdateJob(const v1::UpdateJobRequest& request, v1::Job* response);
 
   Pipeline& pipeline_;
   ServicePool& pool_;

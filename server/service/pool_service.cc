@@ -49,10 +49,12 @@ PoolService::PoolService(const PoolSet& pools, const ThreadRegistry& registry, S
 grpc::ServerUnaryReactor* PoolService::ListPools(grpc::CallbackServerContext* context,
                                                  const v1::ListPoolsRequest* request,
                                                  v1::ListPoolsResponse* response) {
-  return AnswerPooled(context, *list_pools_, pool_, [=, this] { return ListPools(*request, response); });
+  return AnswerPooled(context, *list_pools_, pool_,
+                      [=, this] { return AnswerListPools(*request, response); });
 }
 
-absl::Status PoolService::ListPools(const v1::ListPoolsRequest& request, v1::ListPoolsResponse* response) {
+absl::Status PoolService::AnswerListPools(const v1::ListPoolsRequest& request,
+                                          v1::ListPoolsResponse* response) {
   Violations violations;
   const size_t page_size = DecodePageSize(request.page_size(), kDefaultPageSize, kMaxPageSize, violations);
   std::string after;

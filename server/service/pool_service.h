@@ -24,7 +24,7 @@ class PoolService final : public v1::PoolService::CallbackService {
                                     v1::Pool* response) override;
 
  private:
-  absl::Status ListPools(const v1::ListPoolsRequest& request, v1::ListPoolsResponse* response);
+  absl::Status AnswerListPools(const v1::ListPoolsRequest& request, v1::ListPoolsResponse* response);
 
   const PoolSet& pools_;
   const ThreadRegistry& registry_;

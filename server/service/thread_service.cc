@@ -86,11 +86,12 @@ ThreadService::ThreadService(ThreadRegistry& registry, ServicePool& pool, RpcMet
 grpc::ServerUnaryReactor* ThreadService::ListThreads(grpc::CallbackServerContext* context,
                                                      const v1::ListThreadsRequest* request,
                                                      v1::ListThreadsResponse* response) {
-  return AnswerPooled(context, *list_threads_, pool_, [=, this] { return ListThreads(*request, response); });
+  return AnswerPooled(context, *list_threads_, pool_,
+                      [=, this] { return AnswerListThreads(*request, response); });
 }
 
-absl::Status ThreadService::ListThreads(const v1::ListThreadsRequest& request,
-                                        v1::ListThreadsResponse* response) {
+absl::Status ThreadService::AnswerListThreads(const v1::ListThreadsRequest& request,
+                                              v1::ListThreadsResponse* response) {
   Violations violations;
   const size_t page_size =
       DecodePageSize(request.page_size(), kDefaultThreadPageSize, kMaxThreadPageSize, violations);
@@ -165,10 +166,10 @@ grpc::ServerUnaryReactor* ThreadService::UpdateThread(grpc::CallbackServerContex
                                                       const v1::UpdateThreadRequest* request,
                                                       v1::Thread* response) {
   return AnswerPooled(context, *update_thread_, pool_,
-                      [=, this] { return UpdateThread(*request, response); });
+                      [=, this] { return AnswerUpdateThread(*request, response); });
 }
 
-absl::Status ThreadService::UpdateThread(const v1::UpdateThreadRequest& request, v1::Thread* response) {
+absl::Status ThreadService::AnswerUpdateThread(const v1::UpdateThreadRequest& request, v1::Thread* response) {
   const v1::Thread& thread = request.thread();
   Violations violations;
   const uint64_t id = DecodeThreadName(thread.name(), "thread.name", violations);

@@ -32,8 +32,8 @@ class ThreadService final : public v1::ThreadService::CallbackService {
                                          v1::Thread* response) override;
 
  private:
-  absl::Status ListThreads(const v1::ListThreadsRequest& request, v1::ListThreadsResponse* response);
-  absl::Status UpdateThread(const v1::UpdateThreadRequest& request, v1::Thread* response);
+  absl::Status AnswerListThreads(const v1::ListThreadsRequest& request, v1::ListThreadsResponse* response);
+  absl::Status AnswerUpdateThread(const v1::UpdateThreadRequest& request, v1::Thread* response);
 
   ThreadRegistry& registry_;
   ServicePool& pool_;

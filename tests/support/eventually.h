@@ -12,7 +12,7 @@ namespace jobpool {
 
 /// How long a test waits for what should come at once, before it says that it
 /// did not. Long: the machine may be slow. Nothing is right because of it.
-inline constexpr std::chrono::seconds kTestPatience{30};
+inline constexpr std::chrono::seconds kTestPatience{15};
 
 /// A door that opens once and stays open. Thread-safe.
 class Gate {

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include <gtest/gtest.h>
@@ -63,6 +64,41 @@ TEST_F(ControlRaceTest, ACancelMeetsAJobThatAWorkerHasTaken) {
   EXPECT_EQ(SumOfSeries(pipeline_.metrics(), "jobpool_job_queue_duration_seconds"), 0);
   // Its place in the queue was given back once, not twice and not never.
   EXPECT_EQ(pipeline_->pools().Find("blocking")->Load().queued_jobs, 0);
+}
+
+// Looks like the real clock, but has a look-in where it is asked for the time.
+class HookedClock final : public Clock {
+ public:
+  absl::Time Now() const override {
+    if (on_now && std::this_thread::get_id() == hooked) std::exchange(on_now, nullptr)();
+    return Clock::Real().Now();
+  }
+  MonotonicTime Monotonic() const override { return Clock::Real().Monotonic(); }
+  void WaitUntil(CondVar& cv, Mutex& mu, MonotonicTime deadline) const override
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    Clock::Real().WaitUntil(cv, mu, deadline);
+  }
+
+  const std::thread::id hooked = std::this_thread::get_id();  // set and called on this thread alone
+  mutable std::function<void()> on_now;
+};
+
+// A worker starts the job after the cancel has seen it queued: it is asked then.
+TEST(ControlClockTest, ACancelMeetsAJobThatAWorkerStarts) {
+  const HookedClock clock;
+  TestPipeline::Options options;
+  options.pools = {MakePool("blocking", 0, 1), MakePool("compute", 0, 1)};
+  TestPipeline pipeline(options, clock);
+  const auto blocker = pipeline.SubmitBlocker();
+  const auto job = pipeline.Submit(SleepSpec(absl::Hours(1)));
+  clock.on_now = [&] {  // Cancel wants to know when the job that it found queued ends
+    blocker->AskToEnd(CancelReason::kRequested);
+    EXPECT_TRUE(TestPipeline::AwaitRunning(*job));
+  };
+  ASSERT_TRUE(pipeline->control().Cancel(job->id()).ok());
+  const JobRecord record = pipeline.AwaitEnd(job->id()).record;
+  EXPECT_EQ(record.state, JobState::kCancelled);
+  EXPECT_EQ(record.attempts.size(), 1u);
 }
 
 // A rename that falls between the worker's look at the name and the job's start.

@@ -34,13 +34,13 @@ std::vector<Expected> EveryError() {
       {InvalidFieldsError({{"job.sleep.duration", "must be 0 to 168h"}, {"job.labels", "too many"}}),
        Code::kInvalidArgument,
        "INVALID_FIELD",
-       {{"job.sleep.duration", "must be 0 to 168h"}, {"job.labels", "too many"}},
+       {{"field", "job.sleep.duration"}, {"description", "must be 0 to 168h"}, {"more", "1"}},
        {"BadRequest"}},
       {JobNotFoundError("jobs/a"), Code::kNotFound, "JOB_NOT_FOUND", {{"name", "jobs/a"}}, {"ResourceInfo"}},
-      {ThreadNotFoundError("threads/t1"),
+      {ThreadNotFoundError("threads/1"),
        Code::kNotFound,
        "THREAD_NOT_FOUND",
-       {{"name", "threads/t1"}},
+       {{"name", "threads/1"}},
        {"ResourceInfo"}},
       {PoolNotFoundError("pools/p"),
        Code::kNotFound,
@@ -138,7 +138,7 @@ TEST(ErrorsTest, NotFoundNamesTheResource) {
   const auto job = FindDetail<google::rpc::ResourceInfo>(JobNotFoundError("jobs/a"));
   EXPECT_EQ(job->resource_type(), "jobpool.v1.Job");
   EXPECT_EQ(job->resource_name(), "jobs/a");
-  EXPECT_EQ(FindDetail<google::rpc::ResourceInfo>(ThreadNotFoundError("threads/t1"))->resource_type(),
+  EXPECT_EQ(FindDetail<google::rpc::ResourceInfo>(ThreadNotFoundError("threads/1"))->resource_type(),
             "jobpool.v1.Thread");
   EXPECT_EQ(FindDetail<google::rpc::ResourceInfo>(PoolNotFoundError("pools/p"))->resource_type(),
             "jobpool.v1.Pool");
@@ -146,7 +146,6 @@ TEST(ErrorsTest, NotFoundNamesTheResource) {
 }
 
 TEST(ErrorsTest, BadRequestHoldsEveryViolation) {
-  // Two of one field: the metadata, a map, cannot hold both.
   const absl::Status status =
       InvalidFieldsError({{"job.labels", "one"}, {"job.labels", "two"}, {"f", "three"}});
   const auto bad = FindDetail<google::rpc::BadRequest>(status);
@@ -154,7 +153,7 @@ TEST(ErrorsTest, BadRequestHoldsEveryViolation) {
   EXPECT_EQ(bad->field_violations(0).description(), "one");
   EXPECT_EQ(bad->field_violations(1).description(), "two");
   EXPECT_EQ(bad->field_violations(2).field(), "f");
-  EXPECT_EQ(status.message(), "job.labels: one; job.labels: two; f: three");
+  EXPECT_EQ(status.message(), "job.labels: one (and 2 more)");
 }
 
 TEST(ErrorsTest, WrongStateNamesTheJob) {

@@ -33,8 +33,8 @@ TEST(ResourceNameTest, GoesThereAndBack) {
     EXPECT_EQ(ParseJobName(JobName(id)), id);
     EXPECT_EQ(ParsePoolName(PoolName(id)), id);
   }
-  for (const uint64_t id : {uint64_t{0}, uint64_t{1}, uint64_t{10}, std::numeric_limits<uint64_t>::max()}) {
-    EXPECT_EQ(ThreadName(id), absl::StrCat("threads/t", id));
+  for (const uint64_t id : {uint64_t{1}, uint64_t{10}, std::numeric_limits<uint64_t>::max()}) {
+    EXPECT_EQ(ThreadName(id), absl::StrCat("threads/", id));
     EXPECT_EQ(ParseThreadName(ThreadName(id)), id);
   }
 }
@@ -48,10 +48,18 @@ TEST(ResourceNameTest, RefusesMalformedOnes) {
     EXPECT_EQ(ParsePoolName(name), std::nullopt) << name;
   }
   for (const char* name :
-       {"", "threads/", "threads/t", "threads/1", "thread/t1", "threads/t-1", "threads/t+1", "threads/t 1",
-        "threads/t1 ", "threads/t01", "threads/t00", "threads/t1a", "threads/t0x1", "threads/T1",
-        "threads/t18446744073709551616", "threads/t99999999999999999999", "threads/tt1"}) {
+       {"", "threads/", "thread/1", "threads/-1/", "threads/+1", "threads/ 1", "threads/1 ", "threads/1/2",
+        "threads/A", "Threads/1", "jobs/1", "threads/\xc3\xa4"}) {
     EXPECT_EQ(ParseThreadName(name), std::nullopt) << name;
+  }
+  EXPECT_EQ(ParseThreadName("threads/" + std::string(64, '1')), std::nullopt);
+}
+
+// Ids are opaque: a name that we would not make names no thread, but is one.
+TEST(ResourceNameTest, ReadsNoThreadFromAnIdThatIsNotOurs) {
+  for (const char* name : {"threads/0", "threads/01", "threads/00", "threads/t1", "threads/abc", "threads/-1",
+                           "threads/18446744073709551616", "threads/99999999999999999999", "threads/0x1"}) {
+    EXPECT_EQ(ParseThreadName(name), kNoThread) << name;
   }
 }
 
