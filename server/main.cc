@@ -2,8 +2,10 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <signal.h>
 #include <sys/signalfd.h>
+#include <system_error>
 #include <unistd.h>
 
 #include "server/app/app.h"
@@ -43,15 +45,21 @@ int main(int argc, char** argv) {
   if (const absl::Status status = jobpool::InitLog(line.config.log_level); !status.ok()) return 2;
   jobpool::SendLibraryLogsToOurs();
 
-  jobpool::App app(line.config);
-  if (const absl::Status started = app.Start(); !started.ok()) {
+  std::optional<jobpool::App> app;
+  try {
+    app.emplace(line.config);
+  } catch (const std::system_error& error) {  // no more threads to be had
+    std::fprintf(stderr, "jobpoold: cannot start: %s\n", error.what());
+    return 2;
+  }
+  if (const absl::Status started = app->Start(); !started.ok()) {
     std::fprintf(stderr, "jobpoold: %s\n", std::string(started.message()).c_str());
     return 2;
   }
   jobpool::ShowGrpcErrors();
   AwaitSignal(signals);
-  // A job that does not end when asked to holds its thread: nothing but the end
-  // of the process ends that.
-  if (!app.Shutdown(signals)) std::_Exit(0);
+  // A job, or a client, that does not end when asked to holds its thread: nothing
+  // but the end of the process ends that.
+  if (!app->Shutdown(signals)) std::_Exit(0);
   return 0;
 }

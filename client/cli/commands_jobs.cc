@@ -152,14 +152,14 @@ void AddJobsCommands(CLI::App& app, Command& chosen) {
   });
 
   AddNamesCommand(*jobs, chosen, "get", "Show all about jobs, with their results",
-                  "Example:\n  jobpool jobs get nightly", GetJobs);
+                  "Example:\n  jobpool jobs get jobs/j6h0822kqc46cv0", GetJobs);
   AddNamesCommand(*jobs, chosen, "cancel", "Ask jobs to end early; does not wait for it",
-                  "Example:\n  jobpool jobs cancel nightly && jobpool wait nightly", CancelJobs);
-  AddNamesCommand(*jobs, chosen, "delete", "Forget ended jobs", "Example:\n  jobpool jobs delete nightly",
+                  "Example:\n  jobpool jobs cancel jobs/j6h0822kqc46cv0", CancelJobs);
+  AddNamesCommand(*jobs, chosen, "delete", "Forget ended jobs", "Example:\n  jobpool jobs delete jobs/j6h0822kqc46cv0",
                   DeleteJobs);
 
   CLI::App* rename = AddCommand(*jobs, "rename", "Give a job that has not ended another display name",
-                                "Example:\n  jobpool jobs rename nightly 'Nightly count'");
+                                "Example:\n  jobpool jobs rename jobs/j6h0822kqc46cv0 'Nightly count'");
   auto names = std::make_shared<std::pair<std::string, std::string>>();
   AddNames(*rename, names->first, "Job: jobs/ID, or the bare ID");
   rename->add_option("NEW", names->second, "Its new display name")->required()->option_text(" ");

@@ -1,7 +1,9 @@
 #include "client/cli/interrupt.h"
 
 #include <atomic>
+#include <cstdint>
 #include <signal.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "client/cli/exit_status.h"
@@ -15,8 +17,23 @@ static_assert(std::atomic<bool>::is_always_lock_free);
 
 void ExitNow(int) { _exit(static_cast<int>(ExitStatus::kInterrupted)); }
 
+// Of the first signal, by the monotonic clock.
+std::atomic<int64_t> interrupted_at{0};
+static_assert(std::atomic<int64_t>::is_always_lock_free);
+
+// One that follows at once is the same wish, said twice: leaving then would leave
+// the job behind before its cancellation could be asked for.
+constexpr int64_t kSameWishNanoseconds = 1'000'000'000;
+
 void NoteOrExit(int signal) {
-  if (interrupted_once.exchange(true)) ExitNow(signal);
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);  // safe in a handler (signal-safety(7))
+  const int64_t nanoseconds = now.tv_sec * int64_t{1'000'000'000} + now.tv_nsec;
+  if (!interrupted_once.exchange(true)) {
+    interrupted_at = nanoseconds;
+  } else if (nanoseconds - interrupted_at > kSameWishNanoseconds) {
+    ExitNow(signal);
+  }
 }
 
 struct sigaction Install(int signal, void (*handler)(int)) {

@@ -10,7 +10,8 @@ namespace jobpool::cli {
 void ExitOnInterrupt();
 
 /// While it lives, SIGINT, SIGTERM and SIGHUP (unless it was ignored) are noted
-/// instead; a second one ends the program at once with exit status 130. A broken
+/// instead; one that comes more than a second later ends the program at once with
+/// exit status 130. A broken
 /// pipe is an error of the write then, and no end of the program. At most one
 /// at a time; not thread-safe, but signals may come to any thread.
 class InterruptGuard {

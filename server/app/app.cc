@@ -19,6 +19,8 @@ constexpr int kServiceThreads = 4;
 constexpr int kMaxWaitingCalls = 10'000;
 // How long calls that were answered may take to get out at the end.
 constexpr absl::Duration kCallGrace = absl::Seconds(1);
+// An idle HTTP connection is noticed after a second.
+constexpr absl::Duration kHttpGrace = absl::Seconds(3);
 // How long we go on to refuse, at least: time for callers to hear UNAVAILABLE, which they may retry
 // elsewhere, before calls on open connections are cut off, which gRPC tells them as CANCELLED.
 constexpr absl::Duration kRefuseTime = absl::Milliseconds(300);
@@ -61,7 +63,7 @@ App::App(Config config)
 App::~App() {
   health_service_.Shutdown();
   grpc_server_.Stop(absl::ZeroDuration());
-  http_server_.Stop();
+  http_server_.Stop(absl::InfiniteDuration());
 }
 
 absl::Status App::Start() {
@@ -81,15 +83,16 @@ bool App::Shutdown(int hurry) {
   health_service_.SetServing(false);
   http_server_.SetReady(false);
   live_metrics_->SetDraining();
-  const absl::Time refused_from = absl::Now();
+  const MonotonicTime refused_from = Clock::Real().Monotonic();
   const bool drained = DrainJobs(pipeline_, config_.drain_timeout, hurry);
-  AwaitReadable(hurry, refused_from + kRefuseTime);
+  AwaitReadable(hurry, Later(refused_from, kRefuseTime));
   health_service_.Shutdown();
   grpc_server_.Stop(kCallGrace);
   if (drained) pipeline_.Stop();
-  http_server_.Stop();
+  const bool stopped = http_server_.Stop(kHttpGrace);
+  if (!stopped) Log().warn("HTTP connections did not end in time");
   Log().info("stopped");
-  return drained;
+  return drained && stopped;
 }
 
 std::string App::grpc_address() const { return grpc_address_.ToString(grpc_server_.port()); }

@@ -40,7 +40,8 @@ class App {
   /// Shuts down after the contract: refuses submissions, cancels daemon jobs,
   /// waits for the others, at most `drain_timeout`, cancels the rest and gives it
   /// 5 s. `hurry`: a descriptor that becomes readable when it shall not wait any
-  /// longer (a second signal). Returns whether every job has ended.
+  /// longer (a second signal). Returns whether every job and every connection has
+  /// ended; if not, threads are left that only the process's end ends.
   bool Shutdown(int hurry);
 
   std::string grpc_address() const;

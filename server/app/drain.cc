@@ -9,7 +9,7 @@
 
 #include <spdlog/spdlog.h>
 
-#include "absl/time/clock.h"
+#include "server/base/clock.h"
 #include "server/telemetry/log.h"
 
 namespace jobpool {
@@ -34,10 +34,11 @@ class Event {
 
 // Waits until one of two descriptors is readable (-1: never), at most until
 // `deadline`. Returns whether the first was.
-bool AwaitEither(int first, int second, absl::Time deadline) {
+bool AwaitEither(int first, int second, MonotonicTime deadline) {
   for (;;) {
     pollfd descriptors[] = {{first, POLLIN, 0}, {second, POLLIN, 0}};
-    const absl::Duration left = absl::Ceil(deadline - absl::Now(), absl::Milliseconds(1));
+    const absl::Duration left =
+        absl::Ceil(absl::FromChrono(deadline - Clock::Real().Monotonic()), absl::Milliseconds(1));
     const int ready =
         poll(descriptors, 2, static_cast<int>(std::max<int64_t>(0, absl::ToInt64Milliseconds(left))));
     if (ready < 0 && errno == EINTR) continue;
@@ -47,7 +48,7 @@ bool AwaitEither(int first, int second, absl::Time deadline) {
 
 }  // namespace
 
-void AwaitReadable(int descriptor, absl::Time deadline) { AwaitEither(descriptor, -1, deadline); }
+void AwaitReadable(int descriptor, MonotonicTime deadline) { AwaitEither(descriptor, -1, deadline); }
 
 bool DrainJobs(Pipeline& pipeline, absl::Duration timeout, int hurry) {
   const auto empty = std::make_shared<Event>();  // the last job may raise it after we gave up
@@ -56,11 +57,11 @@ bool DrainJobs(Pipeline& pipeline, absl::Duration timeout, int hurry) {
                                                         CancelReason::kInterrupted);
   Log().info("shutting down live_jobs={} daemon_jobs_cancelled={} drain_timeout={}s", pipeline.live_jobs(),
              daemons, absl::ToDoubleSeconds(timeout));
-  if (AwaitEither(empty->descriptor(), hurry, absl::Now() + timeout)) return true;
+  if (AwaitEither(empty->descriptor(), hurry, Later(Clock::Real().Monotonic(), timeout))) return true;
   const size_t rest =
       pipeline.control().CancelWhere([](const LiveJob&) { return true; }, CancelReason::kInterrupted);
   Log().warn("jobs interrupted count={}", rest);
-  if (AwaitEither(empty->descriptor(), -1, absl::Now() + kGrace)) return true;
+  if (AwaitEither(empty->descriptor(), -1, Later(Clock::Real().Monotonic(), kGrace))) return true;
   Log().error("jobs did not end when asked to count={}", pipeline.live_jobs());
   return false;
 }

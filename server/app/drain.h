@@ -1,6 +1,7 @@
 #pragma once
 
 #include "absl/time/time.h"
+#include "server/base/clock.h"
 #include "server/pipeline/pipeline.h"
 
 namespace jobpool {
@@ -12,6 +13,6 @@ namespace jobpool {
 bool DrainJobs(Pipeline& pipeline, absl::Duration timeout, int hurry);
 
 /// Returns when `descriptor` is readable, at `deadline` at the latest.
-void AwaitReadable(int descriptor, absl::Time deadline);
+void AwaitReadable(int descriptor, MonotonicTime deadline);
 
 }  // namespace jobpool

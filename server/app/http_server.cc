@@ -40,7 +40,7 @@ class RegisteredThreads final : public httplib::TaskQueue {
 HttpServer::HttpServer(ThreadRegistry& registry, Metrics metrics)
     : registry_(registry), metrics_(std::move(metrics)) {}
 
-HttpServer::~HttpServer() { Stop(); }
+HttpServer::~HttpServer() { Stop(absl::InfiniteDuration()); }
 
 absl::Status HttpServer::Start(const ListenAddress& address) {
   server_ = std::make_unique<httplib::Server>();
@@ -86,17 +86,32 @@ absl::Status HttpServer::Start(const ListenAddress& address) {
     RegisteredThread thread(registry_, ThreadRole::kService, "");
     thread.SetRunning(true);
     server_->listen_after_bind();
-    ended_.store(true);
+    MutexLock lock(mu_);
+    ended_ = true;
+    ended_cv_.NotifyAll();
   });
+  // A stop() before the listener has begun would be lost.
+  for (bool ended = false; !server_->is_running() && !ended; std::this_thread::yield()) {
+    MutexLock lock(mu_);
+    ended = ended_;
+  }
   return absl::OkStatus();
 }
 
-void HttpServer::Stop() {
-  if (!listener_.joinable()) return;
-  // A stop() before the listener has begun is lost.
-  while (!server_->is_running() && !ended_.load()) std::this_thread::yield();
+bool HttpServer::Stop(absl::Duration grace) {
+  if (!listener_.joinable()) return true;
   server_->stop();
+  const Clock& clock = Clock::Real();
+  const MonotonicTime deadline = Later(clock.Monotonic(), grace);
+  {
+    MutexLock lock(mu_);
+    while (!ended_) {
+      if (clock.Monotonic() >= deadline) return false;
+      clock.WaitUntil(ended_cv_, mu_, deadline);
+    }
+  }
   listener_.join();
+  return true;
 }
 
 }  // namespace jobpool

@@ -36,8 +36,9 @@ class HttpServer {
 
   void SetReady(bool ready) { ready_.store(ready); }
 
-  /// Ends the connections. Idempotent.
-  void Stop();
+  /// Ends the connections, waiting for `grace` at most: a client that trickles
+  /// can hold its thread for longer. Returns whether all have ended. Idempotent.
+  bool Stop(absl::Duration grace);
 
   int port() const { return port_; }
 
@@ -45,9 +46,11 @@ class HttpServer {
   ThreadRegistry& registry_;
   const Metrics metrics_;
   std::atomic<bool> ready_{false};
-  std::atomic<bool> ended_{false};  // the listener serves no more
   int port_ = 0;
   std::unique_ptr<httplib::Server> server_;
+  Mutex mu_;
+  CondVar ended_cv_;
+  bool ended_ ABSL_GUARDED_BY(mu_) = false;  // the listener and all that served
   std::thread listener_;
 };
 

@@ -1,6 +1,7 @@
 #include "server/base/progress.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 namespace jobpool {
@@ -8,6 +9,7 @@ namespace jobpool {
 void Progress::Set(double ratio, std::string message) {
   MutexLock lock(mu_);
   const double before = value_ ? value_->ratio : 0;
+  if (std::isnan(ratio)) ratio = before;
   value_ = Value{std::clamp(ratio, before, 1.0), std::move(message)};
 }
 

@@ -167,10 +167,6 @@ absl::Status ShuttingDownError() {
   return status;
 }
 
-absl::Status InternalError(absl::string_view message) {
-  return Make(absl::StatusCode::kInternal, v1::INTERNAL_ERROR, message);
-}
-
 absl::Status CallCancelledError() {
   return Make(absl::StatusCode::kCancelled, v1::CALL_CANCELLED, "the call ended before its answer");
 }

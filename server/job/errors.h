@@ -44,7 +44,6 @@ absl::Status PayloadsFullError(int64_t limit);
 /// `what`: of which there are already `limit`.
 absl::Status TooManyCallsError(absl::string_view what, int64_t limit);
 absl::Status ShuttingDownError();
-absl::Status InternalError(absl::string_view message);
 absl::Status CallCancelledError();
 
 /// Why a job was CANCELLED. REQUIRES: `reason` is not kNone.

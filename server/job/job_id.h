@@ -11,7 +11,7 @@ namespace jobpool {
 /// Makes job ids: 15 characters `[a-z0-9]`, the first a letter, whose byte order
 /// is the order of their making. Thread-safe.
 ///
-/// An id is `j` and 70 bits in Crockford's base 32 (whose digits are in the
+/// An id is `j` and 69 bits in Crockford's base 32 (whose digits are in the
 /// order of ASCII): 42 bits of Unix milliseconds, 22 bits that count within the
 /// millisecond from a pseudo-random start, and 5 that differ between makers. At
 /// 15 bytes it fits into std::string without an allocation. Two makers can, with

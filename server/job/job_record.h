@@ -27,8 +27,6 @@ enum class JobState : unsigned char {
   kCancelled,  // ended: stopped before it was done
 };
 
-inline constexpr size_t kJobStateCount = 5;
-
 inline bool IsEnded(JobState state) { return state >= JobState::kSucceeded; }
 
 /// As jobpool.v1.Job.State spells it.
@@ -79,7 +77,7 @@ struct JobRecord {
   std::string id;
   uint64_t number = 0;  // the N of `Job-N`
   Work work;
-  std::string pool;
+  std::shared_ptr<const std::string> pool;  // its name, shared by all its jobs
   absl::Time create_time;
   std::shared_ptr<const JobOptions> options;  // null: the defaults
   std::shared_ptr<const Outcome> outcome;     // of an ended job

@@ -31,7 +31,6 @@ class Admission {
   absl::StatusOr<std::shared_ptr<LiveJob>> Submit(JobSpec spec, std::shared_ptr<Waiter> waiter = nullptr);
 
  private:
-  absl::StatusOr<std::shared_ptr<LiveJob>> TrySubmit(JobSpec spec, std::shared_ptr<Waiter> waiter);
   absl::StatusOr<std::shared_ptr<LiveJob>> Insert(const JobRecord& record, bool own_id,
                                                   const std::shared_ptr<Waiter>& waiter);
 

@@ -11,25 +11,24 @@ namespace jobpool {
 
 bool Completion::End(const std::shared_ptr<LiveJob>& job, JobState from, JobState end, ResourceUsage usage,
                      Outcome how) {
-  Waiters waiters;
-  if (!job->End(from, end, usage, std::move(how), &waiters)) return false;
-  const EndedJob ended = LiveJob::Ended(job);
-  // Into the store before out of the table: readers look in the other order.
+  const EndedJob ended = job->BeginEnd(from, end, usage, std::move(how));
+  if (ended == nullptr) return false;
+  // Stored, then shown, and shown as the job leaves the table: who sees the end finds it in the store, and
+  // who finds the job in the table has not seen its end.
   if (const absl::Status stored = store_.Put(ended); !stored.ok()) {
     Log().error("job not stored job=jobs/{} error=\"{}\"", ended->id, std::string(stored.message()));
   }
   Count(*ended);
   log_.Ended(*ended);
-  // Before the last job leaves the table, all is done but telling: who waits for
-  // an empty table may then stop the workers, which waits for this thread.
-  table_.Erase(*job);
-  for (const std::shared_ptr<Waiter>& waiter : waiters) waiter->OnJobEnd(ended);
+  Waiters waiters;
+  table_.Erase(*job, [&] { waiters = job->FinishEnd(ended); });
+  for (const auto& [key, waiter] : waiters) waiter->OnJobEnd(ended);
   return true;
 }
 
 void Completion::Count(const JobRecord& job) {
   const auto kind = static_cast<size_t>(KindOf(job.work));
-  const auto pool = static_cast<size_t>(std::find(pools_.begin(), pools_.end(), job.pool) - pools_.begin());
+  const auto pool = static_cast<size_t>(std::find(pools_.begin(), pools_.end(), *job.pool) - pools_.begin());
   const auto end_state = static_cast<size_t>(job.state) - static_cast<size_t>(JobState::kSucceeded);
   if (!job.attempts.empty()) {
     const Attempt& attempt = job.attempts.back();

@@ -21,7 +21,7 @@ class Completion {
       : table_(table), store_(store), metrics_(metrics), log_(log), pools_(std::move(pools)) {}
 
   /// Takes `job` from state `from` to its end. Returns false, and does nothing,
-  /// if it is in another state. When this returns, everybody who waited has been
+  /// if it is in another state, or already on its way there. When this returns, everybody who waited has been
   /// told. `usage`: of the attempt, if there was one.
   bool End(const std::shared_ptr<LiveJob>& job, JobState from, JobState end, ResourceUsage usage,
            Outcome how);

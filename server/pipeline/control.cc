@@ -18,8 +18,8 @@ absl::Status EndedError(const JobRecord& job) {
 absl::StatusOr<JobSnapshot> Control::Cancel(const std::string& id) {
   JOBPOOL_ASSIGN_OR_RETURN(const JobHandle job, reader_.Find(id));
   if (job.live == nullptr) return EndedError(*job.ended);
-  if (const JobSnapshot before = job.live->Snapshot(); IsEnded(before.record.state)) {
-    return EndedError(before.record);
+  if (const JobState state = job.live->Snapshot().record.state; IsEnded(state)) {
+    return JobEndedError(JobName(id), JobStateName(state));
   }
   Cancel(job.live, CancelReason::kRequested);
   return job.live->Snapshot();
@@ -44,18 +44,24 @@ absl::StatusOr<JobSnapshot> Control::Update(const std::string& id, const JobUpda
     if (update.display_name.has_value()) options.display_name = *update.display_name;
     if (update.labels.has_value()) options.labels = *update.labels;
   });
-  if (!updated.has_value()) return EndedError(job.live->Snapshot().record);
+  if (!updated.has_value()) return JobEndedError(JobName(id), JobStateName(job.live->EndState()));
   if (update.display_name.has_value() && updated->record.state == JobState::kRunning) {
-    registry_.RenameJob(updated->record.attempts.back().thread_id, id, *update.display_name);
+    registry_.RenameJob(updated->record.attempts.back().thread_id, id,
+                        [&] { return job.live->DisplayName(); });
   }
   return *std::move(updated);
 }
 
 absl::Status Control::Delete(const std::string& id) {
+  for (;;) {
+    JOBPOOL_ASSIGN_OR_RETURN(const JobHandle job, reader_.Find(id));
+    if (job.live == nullptr) break;
+    // One that has ended since it was found has left the table with that: look again.
+    const JobState state = job.live->Snapshot().record.state;
+    if (!IsEnded(state)) return JobNotEndedError(JobName(id), JobStateName(state));
+  }
   JOBPOOL_ASSIGN_OR_RETURN(const bool deleted, store_.Delete(id));
-  if (deleted) return absl::OkStatus();
-  JOBPOOL_ASSIGN_OR_RETURN(const JobHandle job, reader_.Find(id));
-  return JobNotEndedError(JobName(id), JobStateName(job.Snapshot().record.state));
+  return deleted ? absl::OkStatus() : JobNotFoundError(JobName(id));
 }
 
 size_t Control::CancelWhere(const std::function<bool(const LiveJob&)>& chosen, CancelReason reason) {

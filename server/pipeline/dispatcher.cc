@@ -54,6 +54,7 @@ JobState Judge(absl::StatusOr<Result> result, const CancelToken& cancel, Outcome
 
 Dispatcher::Dispatcher(PoolOptions options, size_t index, const Dependencies& dependencies)
     : options_(std::move(options)),
+      name_(std::make_shared<const std::string>(options_.name)),
       index_(index),
       to_(dependencies),
       executor_(std::make_unique<ThreadPool>(WorkersOf(options_), to_.registry, *this, to_.clock)) {}
@@ -71,6 +72,7 @@ void Dispatcher::Release() { reserved_.fetch_sub(1); }
 void Dispatcher::Enqueue(std::shared_ptr<LiveJob> job) {
   {
     MutexLock lock(mu_);
+    if (queue_.size() == 0) last_take_ = to_.clock.Monotonic();
     queue_.Push(std::move(job));
     ready_.store(static_cast<int64_t>(queue_.size()));
   }
@@ -105,10 +107,15 @@ std::shared_ptr<LiveJob> Dispatcher::Take() {
   if (job == nullptr) return nullptr;
   ready_.store(static_cast<int64_t>(queue_.size()));
   reserved_.fetch_sub(1);
-  if (queue_.size() > 0) {
+  // Only while jobs wait does the time between two takes say how fast they go.
+  if (queue_.size() == 0) {
+    last_take_.reset();
+  } else {
     const MonotonicTime now = to_.clock.Monotonic();
-    const double interval = std::chrono::duration<double>(now - last_take_).count();
-    take_interval_seconds_ += (std::min(interval, 60.0) - take_interval_seconds_) / 16;
+    if (last_take_.has_value()) {
+      const double interval = std::chrono::duration<double>(now - *last_take_).count();
+      take_interval_seconds_ += (std::min(interval, 60.0) - take_interval_seconds_) / 16;
+    }
     last_take_ = now;
   }
   return job;
@@ -118,7 +125,9 @@ std::shared_ptr<LiveJob> Dispatcher::Take() {
 // keep clients from hammering, and from giving up.
 absl::Duration Dispatcher::RetryDelay() const {
   MutexLock lock(mu_);
-  return absl::Seconds(std::clamp(take_interval_seconds_, 0.1, 60.0));
+  const double since =
+      last_take_.has_value() ? std::chrono::duration<double>(to_.clock.Monotonic() - *last_take_).count() : 0;
+  return absl::Seconds(std::clamp(std::max(take_interval_seconds_, since), 0.1, 60.0));
 }
 
 bool Dispatcher::RunOne(RegisteredThread& worker) {
@@ -134,15 +143,18 @@ bool Dispatcher::RunOne(RegisteredThread& worker) {
   const std::string display_name = job->DisplayName();
   const absl::Time start_time = attempt.start_time;
   const auto control = std::make_shared<RunControl>();
-  // Roll call shows the job before the job says that it runs, and no longer when
-  // it says that it has ended: who sees it RUNNING and looks finds its thread.
+  // Roll call shows the job from before it says that it runs until it is about
+  // to say that it has ended.
   worker.BeginJob({job->id(), display_name, job->daemon(), start_time});
   running_.fetch_add(1);
-  to_.log.Started(job->id(), display_name, job->kind(), attempt);
   if (!job->Start(std::move(attempt), control)) {  // cancelled while queued
     running_.fetch_sub(1);
     worker.EndJob(/*ran=*/false);
     return true;
+  }
+  to_.log.Started(job->id(), display_name, job->kind(), worker);
+  if (job->DisplayName() != display_name) {  // was renamed meanwhile
+    to_.registry.RenameJob(worker.id(), job->id(), [&] { return job->DisplayName(); });
   }
   to_.metrics.Started(index_, start_time - job->create_time());
 

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -64,6 +65,8 @@ class Dispatcher final : public WorkSource {
 
   PoolLoad Load() const;
   const PoolOptions& options() const { return options_; }
+  /// For the records of its jobs.
+  const std::shared_ptr<const std::string>& name() const { return name_; }
   size_t index() const { return index_; }
 
   /// Starts workers for what is ready, should the system have refused one before.
@@ -80,6 +83,7 @@ class Dispatcher final : public WorkSource {
   absl::Duration RetryDelay() const;
 
   const PoolOptions options_;
+  const std::shared_ptr<const std::string> name_;
   const size_t index_;
   const Dependencies to_;
 
@@ -90,8 +94,8 @@ class Dispatcher final : public WorkSource {
   mutable Mutex mu_;
   JobQueue queue_ ABSL_GUARDED_BY(mu_);
   // How fast the queue drains: the moving average of the time between two takes
-  // (weight 1/16 to the last) while jobs wait.
-  MonotonicTime last_take_ ABSL_GUARDED_BY(mu_){};
+  // (weight 1/16 to the last) while jobs wait. last_take_: or since when they do.
+  std::optional<MonotonicTime> last_take_ ABSL_GUARDED_BY(mu_);
   double take_interval_seconds_ ABSL_GUARDED_BY(mu_) = 0;
 
   std::unique_ptr<ThreadPool> executor_;  // last: its threads use the rest

@@ -3,6 +3,7 @@
 #include "server/base/clock.h"
 #include "server/job/job_record.h"
 #include "server/telemetry/log.h"
+#include "server/workers/thread_registry.h"
 
 namespace jobpool {
 
@@ -12,7 +13,8 @@ class JobLog {
  public:
   explicit JobLog(const Clock& clock) : limiter_(100, clock) {}
 
-  void Started(const std::string& id, const std::string& display_name, Kind kind, const Attempt& attempt);
+  void Started(const std::string& id, const std::string& display_name, Kind kind,
+               const RegisteredThread& thread);
   void Ended(const JobRecord& job);
 
  private:

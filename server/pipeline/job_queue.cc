@@ -12,7 +12,6 @@ JobQueue::~JobQueue() {
 
 void JobQueue::Push(std::shared_ptr<LiveJob> job) {
   LiveJob* const added = job.get();
-  added->in_queue_ = true;
   added->previous_in_queue_ = back_;
   (back_ != nullptr ? back_->next_in_queue_ : front_) = std::move(job);
   back_ = added;
@@ -26,9 +25,8 @@ std::shared_ptr<LiveJob> JobQueue::Pop() {
 }
 
 bool JobQueue::Remove(LiveJob& job) {
-  if (!job.in_queue_) return false;
-  job.in_queue_ = false;
-  LiveJob* const previous = std::exchange(job.previous_in_queue_, nullptr);
+  LiveJob* const previous = std::exchange(job.previous_in_queue_, &job);
+  if (previous == &job) return false;
   std::shared_ptr<LiveJob> next = std::move(job.next_in_queue_);
   (next != nullptr ? next->previous_in_queue_ : back_) = previous;
   // Last: this may drop the reference that keeps `job`.

@@ -43,8 +43,10 @@ absl::StatusOr<JobPage> JobReader::List(const std::optional<ListKey>& after, siz
         (l != live.end() && ListKey::Before((*l)->create_time(), (*l)->id(), (*e)->create_time, (*e)->id))) {
       page.jobs.push_back(JobHandle{*l++, nullptr});
     } else {
-      if (l != live.end() && (*l)->id() == (*e)->id) ++l;  // has ended between the two reads
-      page.jobs.push_back(JobHandle{nullptr, *e++});
+      // Ends just now, and its end may not have been shown yet: the live one knows.
+      const bool both = l != live.end() && (*l)->id() == (*e)->id;
+      page.jobs.push_back(both ? JobHandle{*l++, nullptr} : JobHandle{nullptr, *e});
+      ++e;
     }
   }
   return page;

@@ -3,31 +3,50 @@
 #include <algorithm>
 #include <utility>
 
+#include "server/base/status_macros.h"
 #include "server/job/errors.h"
 #include "server/job/resource_name.h"
 
 namespace jobpool {
 
-absl::Status JobTable::Insert(std::shared_ptr<LiveJob> job) {
-  Shard& shard = ShardOf(job->id());
+absl::Status JobTable::Insert(std::shared_ptr<LiveJob> job, const JobStore* store) {
   const LiveJob* const added = job.get();
-  MutexLock lock(shard.mu);
-  if (shard.closed) return ShuttingDownError();
+  Shard& shard = ShardOf(added->id());
+  if (store != nullptr) JOBPOOL_RETURN_IF_ERROR(Reserve(shard, added->id(), *store));
   const size_t bytes = HeapBytes(added->work());
+  MutexLock lock(shard.mu);
+  if (store != nullptr) shard.reserved.erase(added->id());
+  if (shard.closed) return ShuttingDownError();
+  if (shard.jobs.contains(absl::string_view(added->id())) || shard.reserved.contains(added->id())) {
+    return JobExistsError(JobName(added->id()));
+  }
   if (bytes_.fetch_add(bytes) + bytes > max_bytes_) {
     bytes_.fetch_sub(bytes);
     return PayloadsFullError(static_cast<int64_t>(max_bytes_));
   }
-  if (!shard.jobs.insert(std::move(job)).second) {
-    bytes_.fetch_sub(bytes);
-    return JobExistsError(JobName(added->id()));
-  }
+  shard.jobs.insert(std::move(job));
   shard.listed.insert(added);
   size_.fetch_add(1);
   return absl::OkStatus();
 }
 
-void JobTable::Erase(const LiveJob& job) {
+// A job that ends is in the store before it leaves the table: an id that is free in the table, and kept free
+// there, is either in the store now or was never used. Without the lock, since the store may take its time.
+absl::Status JobTable::Reserve(Shard& shard, const std::string& id, const JobStore& store) {
+  {
+    MutexLock lock(shard.mu);
+    if (shard.jobs.contains(absl::string_view(id)) || !shard.reserved.insert(id).second) {
+      return JobExistsError(JobName(id));
+    }
+  }
+  const absl::StatusOr<EndedJob> ended = store.Get(id);
+  if (ended.ok() && *ended == nullptr) return absl::OkStatus();
+  MutexLock lock(shard.mu);
+  shard.reserved.erase(id);
+  return ended.ok() ? JobExistsError(JobName(id)) : ended.status();
+}
+
+void JobTable::Erase(const LiveJob& job, const std::function<void()>& last) {
   std::shared_ptr<LiveJob> erased;  // let go of after the lock
   Shard& shard = ShardOf(job.id());
   {
@@ -36,9 +55,12 @@ void JobTable::Erase(const LiveJob& job) {
     const auto found = shard.jobs.find(absl::string_view(job.id()));
     erased = *found;
     shard.jobs.erase(found);
+    if (last) last();
   }
   bytes_.fetch_sub(HeapBytes(job.work()));
-  if (size_.fetch_sub(1) == 1 && closed_.load()) AnnounceIfEmpty();
+  size_.fetch_sub(1);
+  // In this order: once it is closed, the size only falls.
+  if (closed_.load() && size_.load() == 0) AnnounceIfEmpty();
 }
 
 std::shared_ptr<LiveJob> JobTable::Find(absl::string_view id) const {

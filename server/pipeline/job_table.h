@@ -27,12 +27,14 @@ class JobTable {
   JobTable(const JobTable&) = delete;
   JobTable& operator=(const JobTable&) = delete;
 
-  /// ALREADY_EXISTS: a live job has that id. RESOURCE_EXHAUSTED: the payloads
+  /// `store`, if not null, is looked into for the id too; the job is not seen
+  /// before that. ALREADY_EXISTS: the id is taken. RESOURCE_EXHAUSTED: the payloads
   /// would be too many bytes. UNAVAILABLE: closed.
-  absl::Status Insert(std::shared_ptr<LiveJob> job);
+  absl::Status Insert(std::shared_ptr<LiveJob> job, const JobStore* store = nullptr);
 
-  /// REQUIRES: `job` is in the table.
-  void Erase(const LiveJob& job);
+  /// Calls `last`, if given, under the same lock: who finds the job in the table
+  /// has not seen what `last` does. REQUIRES: `job` is in the table.
+  void Erase(const LiveJob& job, const std::function<void()>& last = nullptr);
 
   /// Null: no live job has that id.
   std::shared_ptr<LiveJob> Find(absl::string_view id) const;
@@ -82,12 +84,15 @@ class JobTable {
     mutable Mutex mu;
     absl::flat_hash_set<std::shared_ptr<LiveJob>, IdHash, IdEq> jobs ABSL_GUARDED_BY(mu);
     absl::btree_set<const LiveJob*, ListOrder> listed ABSL_GUARDED_BY(mu);
+    // Ids that are being looked for in the store.
+    absl::flat_hash_set<std::string> reserved ABSL_GUARDED_BY(mu);
     bool closed ABSL_GUARDED_BY(mu) = false;
   };
 
   Shard& ShardOf(absl::string_view id) const {
     return shards_[absl::Hash<absl::string_view>()(id) % kShards];
   }
+  static absl::Status Reserve(Shard& shard, const std::string& id, const JobStore& store);
   void AnnounceIfEmpty();
 
   const size_t max_bytes_;

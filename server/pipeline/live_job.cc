@@ -26,19 +26,34 @@ std::string LiveJob::DisplayName() const {
 
 bool LiveJob::Start(Attempt attempt, std::shared_ptr<RunControl> control) {
   MutexLock lock(mu_);
-  if (!record_.Start(std::move(attempt))) return false;
+  if (Ending() || !record_.Start(std::move(attempt))) return false;
   control_ = std::move(control);
   return true;
 }
 
-bool LiveJob::End(JobState from, JobState end, ResourceUsage usage, Outcome how, Waiters* waiters) {
+EndedJob LiveJob::BeginEnd(JobState from, JobState end, ResourceUsage usage, Outcome how) {
   MutexLock lock(mu_);
-  if (record_.state != from) return false;
-  if (control_ != nullptr) how.progress = control_->progress.Get();
-  if (!record_.End(end, usage, std::move(how))) return false;
+  if (record_.state != from || Ending()) return nullptr;
+  if (control_ == nullptr) control_ = std::make_shared<RunControl>();
+  how.progress = control_->progress.Get();
+  auto ended = std::make_shared<JobRecord>(record_);
+  if (!ended->End(end, usage, std::move(how))) return nullptr;
+  control_->ending = end;
+  return ended;
+}
+
+Waiters LiveJob::FinishEnd(const EndedJob& ended) {
+  MutexLock lock(mu_);
+  record_.attempts = ended->attempts;
+  record_.outcome = ended->outcome;
+  record_.state = ended->state;
   control_.reset();
-  waiters->swap(waiters_);
-  return true;
+  return waiters_ != nullptr ? std::move(*std::exchange(waiters_, nullptr)) : Waiters();
+}
+
+JobState LiveJob::EndState() const {
+  MutexLock lock(mu_);
+  return Ending() ? control_->ending : record_.state;
 }
 
 JobState LiveJob::AskToEnd(CancelReason reason) {
@@ -50,20 +65,20 @@ JobState LiveJob::AskToEnd(CancelReason reason) {
 bool LiveJob::AddWaiter(std::shared_ptr<Waiter> waiter) {
   MutexLock lock(mu_);
   if (IsEnded(record_.state)) return false;
-  waiters_.push_front(std::move(waiter));
+  if (waiters_ == nullptr) waiters_ = std::make_unique<Waiters>();
+  const Waiter* const key = waiter.get();
+  waiters_->emplace(key, std::move(waiter));
   return true;
 }
 
 void LiveJob::RemoveWaiter(const Waiter* waiter) {
-  Waiters removed;  // let go of after the lock
+  std::shared_ptr<Waiter> removed;  // let go of after the lock
   MutexLock lock(mu_);
-  for (auto before = waiters_.before_begin(); std::next(before) != waiters_.end();) {
-    if (std::next(before)->get() == waiter) {
-      removed.splice_after(removed.before_begin(), waiters_, before);
-    } else {
-      ++before;
-    }
-  }
+  if (waiters_ == nullptr) return;
+  const auto found = waiters_->find(waiter);
+  if (found == waiters_->end()) return;
+  removed = std::move(found->second);
+  waiters_->erase(found);
 }
 
 }  // namespace jobpool

@@ -1,10 +1,10 @@
 #pragma once
 
-#include <forward_list>
 #include <memory>
 #include <optional>
 #include <string>
 
+#include "absl/container/flat_hash_map.h"
 #include "server/base/cancel_token.h"
 #include "server/base/mutex.h"
 #include "server/base/progress.h"
@@ -13,7 +13,7 @@
 
 namespace jobpool {
 
-/// Is told when a job has ended, once for each time that it was added to one.
+/// Is told when a job has ended, once for each job that it was added to.
 class Waiter {
  public:
   virtual ~Waiter() = default;
@@ -23,13 +23,16 @@ class Waiter {
   virtual void OnJobEnd(const EndedJob& job) = 0;
 };
 
-using Waiters = std::forward_list<std::shared_ptr<Waiter>>;
+/// By address, so that one of very many is found at once.
+using Waiters = absl::flat_hash_map<const Waiter*, std::shared_ptr<Waiter>>;
 
 /// The means to talk with the thread that runs a job; lives as long as somebody
 /// holds it.
 struct RunControl {
   CancelToken cancel;
   Progress progress;
+  /// The end that is being stored; guarded by the job's lock. QUEUED: none.
+  JobState ending = JobState::kQueued;
 };
 
 /// A job between its acceptance and its end: its record, with a guard, and who
@@ -41,7 +44,7 @@ class LiveJob {
 
   // Constant after construction.
   const std::string& id() const ABSL_NO_THREAD_SAFETY_ANALYSIS { return record_.id; }
-  const std::string& pool() const ABSL_NO_THREAD_SAFETY_ANALYSIS { return record_.pool; }
+  const std::string& pool() const ABSL_NO_THREAD_SAFETY_ANALYSIS { return *record_.pool; }
   const Work& work() const ABSL_NO_THREAD_SAFETY_ANALYSIS { return record_.work; }
   bool daemon() const ABSL_NO_THREAD_SAFETY_ANALYSIS { return record_.daemon; }
   absl::Time create_time() const ABSL_NO_THREAD_SAFETY_ANALYSIS { return record_.create_time; }
@@ -53,49 +56,57 @@ class LiveJob {
   /// QUEUED to RUNNING under `control`. Returns false if it is not QUEUED.
   bool Start(Attempt attempt, std::shared_ptr<RunControl> control);
 
-  /// From state `from` to an end. Returns false if it is in another state; else
-  /// moves those that wait for it into `*waiters`, and nobody can be added any
-  /// more.
-  bool End(JobState from, JobState end, ResourceUsage usage, Outcome how, Waiters* waiters);
+  /// Begins the end of a job in state `from`: from now on nothing else can end,
+  /// start or change it, but it still looks as before. Returns its record as it
+  /// will be, or null if it is in another state or already about to end.
+  EndedJob BeginEnd(JobState from, JobState end, ResourceUsage usage, Outcome how);
+
+  /// Shows the end that BeginEnd gave. Returns those that wait for it; nobody can
+  /// be added any more.
+  Waiters FinishEnd(const EndedJob& ended);
 
   /// Asks a RUNNING job to end. Returns the state that it was in; in any other
   /// state nothing is done.
   JobState AskToEnd(CancelReason reason);
 
   /// Applies `change` to a copy of the options and makes that the job's. Returns
-  /// the record's copy, or nothing, without a change, if the job has ended.
+  /// the record's copy, or nothing, without a change, if the job has ended or is
+  /// about to.
   template <typename Change>
   std::optional<JobSnapshot> UpdateOptions(Change change);
 
-  /// Returns false, and does not add, if the job has ended.
+  /// The state that the job has ended in or is about to end in; else the one that
+  /// it is in.
+  JobState EndState() const;
+
+  /// Returns false, and does not add, if the job has ended. REQUIRES: `waiter`
+  /// was not added to this job before.
   bool AddWaiter(std::shared_ptr<Waiter> waiter);
   void RemoveWaiter(const Waiter* waiter);
-
-  /// The final record, which shares its life with `job`. REQUIRES: it has ended.
-  static EndedJob Ended(const std::shared_ptr<LiveJob>& job) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-    return EndedJob(job, &job->record_);
-  }
 
  private:
   friend class JobQueue;
 
   JobSnapshot SnapshotLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool Ending() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return control_ != nullptr && IsEnded(control_->ending);
+  }
 
   mutable Mutex mu_;
   JobRecord record_ ABSL_GUARDED_BY(mu_);
-  Waiters waiters_ ABSL_GUARDED_BY(mu_);
-  std::shared_ptr<RunControl> control_ ABSL_GUARDED_BY(mu_);  // of a RUNNING job
+  std::unique_ptr<Waiters> waiters_ ABSL_GUARDED_BY(mu_);  // null: none
+  // Of a job that is RUNNING or about to end.
+  std::shared_ptr<RunControl> control_ ABSL_GUARDED_BY(mu_);
 
   // The place in the pool's queue: guarded by whatever guards that queue.
   std::shared_ptr<LiveJob> next_in_queue_;
-  LiveJob* previous_in_queue_ = nullptr;
-  bool in_queue_ = false;
+  LiveJob* previous_in_queue_ = this;  // this: it is in no queue
 };
 
 template <typename Change>
 std::optional<JobSnapshot> LiveJob::UpdateOptions(Change change) {
   MutexLock lock(mu_);
-  if (IsEnded(record_.state)) return std::nullopt;
+  if (IsEnded(record_.state) || Ending()) return std::nullopt;
   auto options = std::make_shared<JobOptions>(record_.Options());
   change(*options);
   record_.options = std::move(options);

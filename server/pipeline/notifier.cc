@@ -8,6 +8,29 @@
 
 namespace jobpool {
 
+namespace {
+
+std::vector<LiveJob*> DistinctLive(const std::vector<JobHandle>& jobs) {
+  std::vector<LiveJob*> live;
+  for (const JobHandle& job : jobs) {
+    if (job.live != nullptr) live.push_back(job.live.get());
+  }
+  std::sort(live.begin(), live.end());
+  live.erase(std::unique(live.begin(), live.end()), live.end());
+  return live;
+}
+
+}  // namespace
+
+Join::Join(Timer& timer, std::vector<JobHandle> jobs, Mode mode, Done done)
+    : timer_(timer),
+      jobs_(std::move(jobs)),
+      live_(DistinctLive(jobs_)),
+      has_ended_(
+          std::any_of(jobs_.begin(), jobs_.end(), [](const JobHandle& job) { return job.live == nullptr; })),
+      mode_(mode),
+      done_(std::move(done)) {}
+
 std::shared_ptr<Join> Join::Start(Timer& timer, std::vector<JobHandle> jobs, Mode mode,
                                   std::optional<MonotonicTime> deadline, Done done) {
   std::shared_ptr<Join> join(new Join(timer, std::move(jobs), mode, std::move(done)));
@@ -19,13 +42,14 @@ std::shared_ptr<Join> Join::Start(Timer& timer, std::vector<JobHandle> jobs, Mod
 // jobs that end meanwhile cannot satisfy a wait that is not set up.
 void Join::Register(std::optional<MonotonicTime> deadline) {
   int64_t ended = 0;
-  missing_.store(static_cast<int64_t>(jobs_.size()) + 1);
-  for (const JobHandle& job : jobs_) {
-    if (job.live == nullptr || !job.live->AddWaiter(shared_from_this())) ++ended;
+  missing_.store(static_cast<int64_t>(live_.size()) + 1);
+  for (LiveJob* job : live_) {
+    if (!job->AddWaiter(shared_from_this())) ++ended;
   }
   if (mode_ == Mode::kAny) {
     // From here on one end is enough; those that came while registering count.
-    ended = static_cast<int64_t>(jobs_.size()) - 1 + std::min<int64_t>(ended, 1);
+    const bool one = ended > 0 || has_ended_;
+    ended = static_cast<int64_t>(live_.size()) - 1 + (one ? 1 : 0);
   }
   if (missing_.fetch_sub(ended + 1) - (ended + 1) <= 0) {
     Finish(/*timed_out=*/false, /*call_done=*/true);
@@ -58,9 +82,7 @@ void Join::Finish(bool timed_out, bool call_done) {
     MutexLock lock(mu_);
     if (timeout_.has_value()) timer_.Cancel(*timeout_);
   }
-  for (const JobHandle& job : jobs_) {
-    if (job.live != nullptr) job.live->RemoveWaiter(this);
-  }
+  for (LiveJob* job : live_) job->RemoveWaiter(this);
   if (call_done) done_(timed_out);
 }
 

@@ -40,8 +40,7 @@ class Join final : public Waiter, public std::enable_shared_from_this<Join> {
  private:
   friend class Notifier;
 
-  Join(Timer& timer, std::vector<JobHandle> jobs, Mode mode, Done done)
-      : timer_(timer), jobs_(std::move(jobs)), mode_(mode), done_(std::move(done)) {}
+  Join(Timer& timer, std::vector<JobHandle> jobs, Mode mode, Done done);
 
   void Register(std::optional<MonotonicTime> deadline);
   void Finish(bool timed_out, bool call_done);
@@ -49,6 +48,8 @@ class Join final : public Waiter, public std::enable_shared_from_this<Join> {
   // Constant after construction.
   Timer& timer_;
   const std::vector<JobHandle> jobs_;
+  const std::vector<LiveJob*> live_;  // those of jobs_ that were live, each once
+  const bool has_ended_;              // whether one of jobs_ was not
   const Mode mode_;
   const Done done_;
 

@@ -3,7 +3,10 @@
 namespace jobpool {
 
 Timer::Timer(ThreadRegistry& registry, const Clock& clock)
-    : registry_(registry), clock_(clock), thread_([this] { Run(); }) {}
+    : registry_(registry), clock_(clock), thread_([this] { Run(); }) {
+  MutexLock lock(mu_);
+  while (!registered_) changed_.Wait(mu_);
+}
 
 Timer::~Timer() { Stop(); }
 
@@ -36,6 +39,11 @@ void Timer::Stop() {
 
 void Timer::Run() {
   RegisteredThread thread(registry_, ThreadRole::kService, "");
+  {
+    MutexLock lock(mu_);
+    registered_ = true;
+    changed_.NotifyAll();
+  }
   for (;;) {
     std::function<void()> due;
     {

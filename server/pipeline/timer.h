@@ -19,7 +19,7 @@ class Timer {
   /// Names a timer; no two of one Timer are equal.
   using Id = std::pair<MonotonicTime, uint64_t>;
 
-  /// `registry` and `clock` outlive it.
+  /// Returns when its thread is registered. `registry` and `clock` outlive it.
   explicit Timer(ThreadRegistry& registry, const Clock& clock = Clock::Real());
   ~Timer();
   Timer(const Timer&) = delete;
@@ -49,6 +49,7 @@ class Timer {
   CondVar changed_;
   absl::btree_map<Id, std::function<void()>> timers_ ABSL_GUARDED_BY(mu_);
   uint64_t next_sequence_ ABSL_GUARDED_BY(mu_) = 0;
+  bool registered_ ABSL_GUARDED_BY(mu_) = false;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
 
   std::thread thread_;  // last: it uses the others

@@ -25,12 +25,7 @@ class HealthService::WatchCall final : public grpc::ServerWriteReactor<HealthChe
       MutexLock lock(mu_);
       grpc_reference_ = shared_from_this();
     }
-    bool serving = false;
-    if (service_.Add(shared_from_this(), &serving)) {
-      Send(serving);
-    } else {
-      FinishOnce(ShuttingDownError());
-    }
+    if (!service_.Add(shared_from_this())) FinishOnce(ShuttingDownError());
   }
 
   void Send(bool serving) {
@@ -101,13 +96,10 @@ HealthService::HealthService(std::vector<std::string> services, RpcMetrics& metr
 HealthService::~HealthService() = default;
 
 void HealthService::SetServing(bool serving) {
-  std::set<std::shared_ptr<WatchCall>> watches;
-  {
-    MutexLock lock(mu_);
-    serving_ = serving;
-    watches = watches_;
-  }
-  for (const auto& watch : watches) watch->Send(serving);
+  // Under the lock, so that every watch hears the statuses in their order.
+  MutexLock lock(mu_);
+  serving_ = serving;
+  for (const auto& watch : watches_) watch->Send(serving);
 }
 
 void HealthService::Shutdown() {
@@ -144,11 +136,11 @@ bool HealthService::Knows(const std::string& service) const {
   return service.empty() || services_.count(service) > 0;
 }
 
-bool HealthService::Add(const std::shared_ptr<WatchCall>& watch, bool* serving) {
+bool HealthService::Add(const std::shared_ptr<WatchCall>& watch) {
   MutexLock lock(mu_);
   if (shut_down_) return false;
   watches_.insert(watch);
-  *serving = serving_;
+  watch->Send(serving_);
   return true;
 }
 

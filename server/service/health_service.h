@@ -36,7 +36,8 @@ class HealthService final : public grpc::health::v1::Health::CallbackService {
   class WatchCall;
 
   bool Knows(const std::string& service) const;
-  bool Add(const std::shared_ptr<WatchCall>& watch, bool* serving);
+  /// And tells it the status. Returns false after Shutdown.
+  bool Add(const std::shared_ptr<WatchCall>& watch);
   void Remove(const std::shared_ptr<WatchCall>& watch);
 
   const std::set<std::string> services_;

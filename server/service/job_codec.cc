@@ -172,7 +172,7 @@ void EncodeJob(const JobSnapshot& snapshot, JobView view, v1::Job* encoded) {
   if (view == JobView::kBrief) return;
   encoded->set_display_name(job.DisplayName());
   EncodeWork(job.work, view, encoded);
-  encoded->set_pool(PoolName(job.pool));
+  encoded->set_pool(PoolName(*job.pool));
   encoded->set_daemon(job.daemon);
   for (const auto& [key, value] : job.Options().labels) (*encoded->mutable_labels())[key] = value;
   EncodeDuration(job.Options().retention, encoded->mutable_retention());

@@ -63,8 +63,8 @@ uint64_t DecodeThreadName(const std::string& name, absl::string_view field, Viol
   return id.value_or(0);
 }
 
-void EncodeOsThreads(const RollCall& roll_call, v1::ListThreadsResponse* response) {
-  for (const OsThreadInfo& thread : ForeignThreads(roll_call)) {
+void EncodeOsThreads(const ThreadRegistry& registry, v1::ListThreadsResponse* response) {
+  for (const OsThreadInfo& thread : ForeignThreads(registry)) {
     v1::OsThread* const encoded = response->add_os_threads();
     encoded->set_os_thread_id(thread.os_thread_id);
     encoded->set_native_name(thread.native_name);
@@ -122,7 +122,7 @@ absl::Status ThreadService::AnswerListThreads(const v1::ListThreadsRequest& requ
   response->set_total_size(count.total());
   EncodeCounts(count, response->mutable_counts_by_role());
   response->set_snapshot_version(static_cast<int64_t>(roll_call.version));
-  if (request.include_os_threads() && request.page_token().empty()) EncodeOsThreads(roll_call, response);
+  if (request.include_os_threads() && request.page_token().empty()) EncodeOsThreads(registry_, response);
   return absl::OkStatus();
 }
 

@@ -1,8 +1,9 @@
 #include "server/service/wait_jobs_call.h"
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
+
+#include <grpc/support/time.h>
 
 #include "absl/strings/str_cat.h"
 #include "server/job/errors.h"
@@ -17,8 +18,11 @@ namespace {
 // there: a tenth of what is left, at most 100 ms, and 1% of it, by which gRPC
 // may round up the deadline that it tells us (its timeout encoding).
 std::optional<MonotonicTime> CallDeadline(const grpc::CallbackServerContext& context, MonotonicTime now) {
-  if (context.deadline() == std::chrono::system_clock::time_point::max()) return std::nullopt;
-  const absl::Duration left = absl::FromChrono(context.deadline() - std::chrono::system_clock::now());
+  // Not context.deadline(), in which what is too far away overflows.
+  const gpr_timespec deadline = context.raw_deadline();
+  const gpr_timespec rest = gpr_time_sub(deadline, gpr_now(deadline.clock_type));
+  const absl::Duration left = absl::Seconds(rest.tv_sec) + absl::Nanoseconds(rest.tv_nsec);
+  if (left > kMaxTimeout) return std::nullopt;
   const absl::Duration margin = std::clamp(left / 10, absl::ZeroDuration(), absl::Milliseconds(100));
   return Later(now, left - margin - std::max(left, absl::ZeroDuration()) / 100);
 }

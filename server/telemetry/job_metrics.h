@@ -19,6 +19,7 @@ enum class RejectReason : unsigned char {
   kPoolNotFound,
   kJobExists,
   kQueueFull,
+  kPayloadsFull,
   kShuttingDown
 };
 

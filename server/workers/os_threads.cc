@@ -36,21 +36,21 @@ bool ReadTask(pid_t tid, OsThreadInfo* info) {
 
 }  // namespace
 
-std::vector<OsThreadInfo> ForeignThreads(const RollCall& roll_call) {
-  std::set<pid_t> ours;
-  for (const ThreadInfo& thread : roll_call.threads) ours.insert(thread.os_thread_id);
-  std::vector<OsThreadInfo> foreign;
+std::vector<OsThreadInfo> ForeignThreads(const ThreadRegistry& registry) {
+  std::vector<OsThreadInfo> threads;
   DIR* const dir = opendir("/proc/self/task");
-  if (dir == nullptr) return foreign;
+  if (dir == nullptr) return threads;
   while (const dirent* entry = readdir(dir)) {
     pid_t tid = 0;
     OsThreadInfo info;
-    if (absl::SimpleAtoi(entry->d_name, &tid) && ours.count(tid) == 0 && ReadTask(tid, &info)) {
-      foreign.push_back(info);
-    }
+    if (absl::SimpleAtoi(entry->d_name, &tid) && ReadTask(tid, &info)) threads.push_back(info);
   }
   closedir(dir);
-  return foreign;
+  // Only now, so that one of ours that starts meanwhile is not taken for a library's.
+  std::set<pid_t> ours;
+  for (const ThreadInfo& thread : registry.Snapshot().threads) ours.insert(thread.os_thread_id);
+  std::erase_if(threads, [&](const OsThreadInfo& thread) { return ours.count(thread.os_thread_id) > 0; });
+  return threads;
 }
 
 }  // namespace jobpool

@@ -16,8 +16,8 @@ struct OsThreadInfo {
   absl::Duration cpu_time;
 };
 
-/// The threads of this process that are not in `roll_call`: the libraries'. Read
+/// The threads of this process that are not in `registry`: the libraries'. Read
 /// from /proc: a thread that starts or ends meanwhile may be missed.
-std::vector<OsThreadInfo> ForeignThreads(const RollCall& roll_call);
+std::vector<OsThreadInfo> ForeignThreads(const ThreadRegistry& registry);
 
 }  // namespace jobpool

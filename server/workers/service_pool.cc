@@ -29,12 +29,24 @@ void ServicePool::RunBlocking(std::function<void()> task) {
   threads_.Notify();
 }
 
+void ServicePool::Stop() {
+  queue_.Close();
+  threads_.Stop();
+}
+
+void ServicePool::TaskQueue::Close() {
+  MutexLock lock(mu_);
+  closed_ = true;
+  room_cv_.NotifyAll();
+}
+
 bool ServicePool::TaskQueue::Push(std::function<void()> task, int max_tasks, bool wait) {
   MutexLock lock(mu_);
-  while (tasks_.size() >= static_cast<size_t>(max_tasks)) {
+  while (!closed_ && tasks_.size() >= static_cast<size_t>(max_tasks)) {
     if (!wait) return false;
     room_cv_.Wait(mu_);
   }
+  if (closed_) return false;
   tasks_.push_back(std::move(task));
   size_.store(tasks_.size());
   return true;

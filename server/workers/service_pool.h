@@ -19,14 +19,15 @@ class ServicePool {
   ServicePool(ThreadRegistry& registry, int min_threads, int max_threads, int max_tasks);
 
   /// Runs `task` on one of the threads, tasks in the order of their coming. Returns
-  /// false, and drops the task, if `max_tasks` wait already.
+  /// false, and drops the task, if `max_tasks` wait already or it
+  /// was stopped.
   bool Run(std::function<void()> task);
 
   /// As Run, but waits while `max_tasks` wait: for callers that cannot refuse.
   void RunBlocking(std::function<void()> task);
 
-  /// Runs what was accepted, then ends the threads. Idempotent.
-  void Stop() { threads_.Stop(); }
+  /// Accepts no more, runs what was accepted, then ends the threads. Idempotent.
+  void Stop();
 
   int max_tasks() const { return max_tasks_; }
 
@@ -36,6 +37,9 @@ class ServicePool {
     /// If `wait`, waits for room; else returns false where there is none.
     bool Push(std::function<void()> task, int max_tasks, bool wait);
 
+    /// Pushes fail from now on.
+    void Close();
+
     bool RunOne(RegisteredThread& worker) override;
     bool HasWork() const override { return size_.load() > 0; }
 
@@ -43,6 +47,7 @@ class ServicePool {
     Mutex mu_;
     CondVar room_cv_;
     std::deque<std::function<void()>> tasks_ ABSL_GUARDED_BY(mu_);
+    bool closed_ ABSL_GUARDED_BY(mu_) = false;
     std::atomic<size_t> size_{0};  // of tasks_; written under mu_
   };
 

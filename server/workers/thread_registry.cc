@@ -80,13 +80,14 @@ bool ThreadRegistry::Rename(uint64_t id, absl::string_view name) {
   return true;
 }
 
-void ThreadRegistry::RenameJob(uint64_t id, absl::string_view job_id, absl::string_view display_name) {
+void ThreadRegistry::RenameJob(uint64_t id, absl::string_view job_id,
+                               const std::function<std::string()>& display_name) {
   MutexLock lock(mu_);
   const auto found = threads_.find(id);
   if (found == threads_.end()) return;
   RegisteredThread& thread = *found->second;
   MutexLock thread_lock(thread.mu_);
-  if (thread.job_.id == job_id) thread.job_.display_name = std::string(display_name);
+  if (thread.job_.id == job_id) thread.job_.display_name = display_name();
 }
 
 void ThreadRegistry::Enter(RegisteredThread& thread) {

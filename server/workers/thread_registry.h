@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <pthread.h>
@@ -80,8 +81,9 @@ class ThreadRegistry {
   /// ended. REQUIRES: `name` is 1 to 64 characters of UTF-8.
   bool Rename(uint64_t id, absl::string_view name);
 
-  /// Shows the new name of the job that the thread is on, if it still is.
-  void RenameJob(uint64_t id, absl::string_view job_id, absl::string_view display_name);
+  /// Shows what `display_name` says, if the thread is on that job. It is called
+  /// under the thread's lock, so that of two renames the later one stays.
+  void RenameJob(uint64_t id, absl::string_view job_id, const std::function<std::string()>& display_name);
 
  private:
   friend class RegisteredThread;

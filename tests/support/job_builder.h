@@ -17,7 +17,7 @@ inline JobRecord MakeRecord(absl::string_view id, int64_t created = 0) {
   JobRecord record;
   record.id = std::string(id);
   record.work = SleepWork{};
-  record.pool = "blocking";
+  record.pool = std::make_shared<const std::string>("blocking");
   record.create_time = absl::FromUnixSeconds(created);
   return record;
 }

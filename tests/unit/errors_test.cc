@@ -79,7 +79,6 @@ std::vector<Expected> EveryError() {
        {{"limit", "9"}},
        {"QuotaFailure", "RetryInfo"}},
       {ShuttingDownError(), Code::kUnavailable, "SHUTTING_DOWN", {}, {"RetryInfo"}},
-      {InternalError("a fault"), Code::kInternal, "INTERNAL_ERROR", {}, {}},
       {CallCancelledError(), Code::kCancelled, "CALL_CANCELLED", {}, {}},
       {JobCancelledError(CancelReason::kRequested), Code::kCancelled, "CANCEL_REQUESTED", {}, {}},
       {JobCancelledError(CancelReason::kCallerGone), Code::kCancelled, "CALLER_GONE", {}, {}},

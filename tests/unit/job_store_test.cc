@@ -81,7 +81,7 @@ TEST_P(JobStoreTest, KeepsAllOfARecord) {
   EXPECT_EQ(kept->id, "a");
   EXPECT_EQ(kept->number, 42u);
   EXPECT_EQ(std::get<PrimesWork>(kept->work).limit, 1000);
-  EXPECT_EQ(kept->pool, "blocking");
+  EXPECT_EQ(*kept->pool, "blocking");
   EXPECT_TRUE(kept->daemon);
   EXPECT_EQ(kept->create_time, absl::FromUnixSeconds(7));
   EXPECT_EQ(kept->state, JobState::kSucceeded);
@@ -240,7 +240,7 @@ TEST_P(JobStoreTest, ServesManyThreads) {
 INSTANTIATE_TEST_SUITE_P(Stores, JobStoreTest,
                          ::testing::Values(StoreKind{"Memory",
                                                      [] { return std::make_unique<MemoryStore>(100'000); }}),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& kind) { return kind.param.name; });
 
 }  // namespace
 }  // namespace jobpool

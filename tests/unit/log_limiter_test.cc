@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "absl/strings/str_cat.h"
 #include "server/pipeline/job_log.h"
 #include "server/telemetry/log.h"
 #include "tests/support/fake_clock.h"
@@ -79,7 +80,9 @@ TEST_F(JobLogTest, SaysWhatStartedAndEnded) {
   attempt.thread_display_name = "Thread-1";
   attempt.os_thread_id = 99;
   attempt.start_time = absl::FromUnixSeconds(10);
-  log_.Started(record.id, record.DisplayName(), Kind::kSleep, attempt);
+  ThreadRegistry registry;
+  const RegisteredThread thread(registry, ThreadRole::kWorker, "p");
+  log_.Started(record.id, record.DisplayName(), Kind::kSleep, thread);
   ASSERT_TRUE(record.Start(attempt));
   Outcome outcome = MakeOutcome(absl::FromUnixSeconds(12));
   outcome.error = absl::InternalError("broken");
@@ -87,7 +90,9 @@ TEST_F(JobLogTest, SaysWhatStartedAndEnded) {
   log_.Ended(record);
   ASSERT_EQ(lines_.size(), 2u);
   EXPECT_EQ(lines_[0],
-            "job started job=jobs/a display_name=\"Job-7\" kind=sleep thread=\"Thread-1\" os_thread_id=99");
+            absl::StrCat(
+                "job started job=jobs/a display_name=\"Job-7\" kind=sleep thread=\"Thread-1\" os_thread_id=",
+                thread.os_thread_id()));
   EXPECT_EQ(lines_[1],
             "job ended job=jobs/a display_name=\"Job-7\" kind=sleep state=FAILED thread=\"Thread-1\" "
             "run_seconds=2.000000 error=\"broken\"");
@@ -96,7 +101,9 @@ TEST_F(JobLogTest, SaysWhatStartedAndEnded) {
 // Names are the callers': one must not be able to write fields of its own.
 TEST_F(JobLogTest, ANameDoesNotLookLikeAnotherField) {
   const LogHook hook("info", [this](const std::string& line) { lines_.push_back(line); });
-  log_.Started("a", "x\" state=SUCCEEDED y=\"", Kind::kSleep, Attempt());
+  ThreadRegistry registry;
+  log_.Started("a", "x\" state=SUCCEEDED y=\"", Kind::kSleep,
+               RegisteredThread(registry, ThreadRole::kWorker, "p"));
   EXPECT_THAT(lines_.back(), ::testing::Not(HasSubstr("x\" state=SUCCEEDED")));
 }
 

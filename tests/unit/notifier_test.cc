@@ -265,9 +265,13 @@ TEST_F(NotifierTest, IsToldOnceHoweverTheEndsFall) {
     ASSERT_TRUE(join.ok());
     if (abandoned) (*join)->Abandon();
     for (std::thread& ender : enders) ender.join();
-    if (!abandoned) ASSERT_TRUE(told->done.Await());
+    if (!abandoned) {
+      ASSERT_TRUE(told->done.Await());
+    }
     EXPECT_LE(told->times, 1);
-    if (!with_timeout) EXPECT_FALSE(told->timed_out);
+    if (!with_timeout) {
+      EXPECT_FALSE(told->timed_out);
+    }
     // The timer's thread may be about to let go.
     ASSERT_TRUE(Eventually([&] { return join->use_count() == 1; }));
   }

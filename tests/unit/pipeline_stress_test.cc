@@ -193,7 +193,9 @@ TEST_F(PipelineStressTest, KeepsItsPromises) {
     const auto told = ends.find(record.number);
     EXPECT_EQ(told != ends.end() ? told->second : 0, 1) << record.id;
     const auto seen = ended_.find(record.number);
-    if (seen != ended_.end()) EXPECT_TRUE(SameRecord(seen->second, record)) << record.id;
+    if (seen != ended_.end()) {
+      EXPECT_TRUE(SameRecord(seen->second, record)) << record.id;
+    }
   }
   EXPECT_EQ(pipeline_->live_jobs(), 0u);
   EXPECT_EQ(pipeline_.threads().Count().total(), 0);

@@ -31,7 +31,7 @@ TEST(PipelineTest, RunsAJobToItsEnd) {
   const JobRecord record = pipeline.AwaitEnd(job->id()).record;
   EXPECT_EQ(record.id, job->id());
   EXPECT_EQ(record.state, JobState::kSucceeded);
-  EXPECT_EQ(record.pool, "compute");
+  EXPECT_EQ(*record.pool, "compute");
   EXPECT_EQ(record.DisplayName(), "Job-1");
   EXPECT_EQ(record.create_time, clock.Now());
   EXPECT_EQ(record.outcome->end_time, clock.Now());
@@ -60,7 +60,7 @@ TEST(PipelineTest, KeepsWhatWasAskedFor) {
   spec.options = {"nightly", {{"team", "a"}}, absl::Hours(1)};
   const auto job = pipeline.Submit(spec);
   const JobRecord record = pipeline.AwaitEnd("my-job").record;
-  EXPECT_EQ(record.pool, "blocking");
+  EXPECT_EQ(*record.pool, "blocking");
   EXPECT_TRUE(record.daemon);
   EXPECT_EQ(record.DisplayName(), "nightly");
   EXPECT_EQ(record.Options().labels, spec.options.labels);

@@ -206,7 +206,8 @@ class ThreadPoolStressTest : public ::testing::TestWithParam<ThreadPoolOptions> 
         if (spins % 65536 == 65535 && std::chrono::steady_clock::now() > limit) return false;
       }
       // A little later each time, so that every moment of the worker's way is met.
-      for (volatile int pause = 0; pause < i % 512; pause = pause + 1) {
+      std::atomic<int> pause{0};
+      while (++pause < i % 512) {
       }
     }
     return true;
@@ -236,7 +237,7 @@ INSTANTIATE_TEST_SUITE_P(Sizes, ThreadPoolStressTest,
                          ::testing::Values(Threads(1, 1), Threads(0, 1, absl::ZeroDuration()),
                                            Threads(0, 2, absl::Microseconds(50)),
                                            Threads(1, 3, absl::ZeroDuration())),
-                         [](const auto& info) { return std::to_string(info.index); });
+                         [](const auto& kind) { return std::to_string(kind.index); });
 
 }  // namespace
 }  // namespace jobpool

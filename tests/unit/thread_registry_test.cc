@@ -46,7 +46,7 @@ class IdleThread {
 };
 
 std::string NativeNameOf(pid_t os_thread_id) {
-  for (const OsThreadInfo& thread : ForeignThreads(RollCall())) {
+  for (const OsThreadInfo& thread : ForeignThreads(ThreadRegistry())) {
     if (thread.os_thread_id == os_thread_id) return thread.native_name;
   }
   return "";
@@ -131,7 +131,7 @@ TEST(ThreadRegistryTest, AThreadThatEndedIsNotFound) {
   }
   EXPECT_FALSE(registry.Find(id).has_value());
   EXPECT_FALSE(registry.Rename(id, "x"));
-  registry.RenameJob(id, "j", "x");  // does nothing
+  registry.RenameJob(id, "j", [] { return std::string("x"); });  // does nothing
   EXPECT_FALSE(registry.Find(id + 1).has_value());
   EXPECT_FALSE(registry.Find(0).has_value());
 }
@@ -168,9 +168,9 @@ TEST(ThreadRegistryTest, ShowsJobsBesideTheThread) {
   EXPECT_EQ(info.job.start_time, absl::FromUnixSeconds(7));
   EXPECT_EQ(info.display_name, "Thread-1");
 
-  registry.RenameJob(thread.id(), "job-b", "not this one");
+  registry.RenameJob(thread.id(), "job-b", [] { return std::string("not this one"); });
   EXPECT_EQ(registry.Find(thread.id())->job.display_name, "Job A");
-  registry.RenameJob(thread.id(), "job-a", "new");
+  registry.RenameJob(thread.id(), "job-a", [] { return std::string("new"); });
   EXPECT_EQ(registry.Find(thread.id())->job.display_name, "new");
 
   thread.EndJob(/*ran=*/true);
@@ -227,13 +227,12 @@ TEST(ThreadRegistryTest, ForeignThreadsAreThoseThatAreNotOurs) {
     leave.Await();
   });
   started.Await();
-  const RollCall roll_call = registry.Snapshot();
-  const std::vector<OsThreadInfo> threads = ForeignThreads(roll_call);
+  const std::vector<OsThreadInfo> threads = ForeignThreads(registry);
   const auto listed = [&](pid_t id) {
     return std::any_of(threads.begin(), threads.end(), [&](const auto& t) { return t.os_thread_id == id; });
   };
   EXPECT_TRUE(listed(foreign_id));
-  EXPECT_FALSE(listed(roll_call.threads[0].os_thread_id));
+  EXPECT_FALSE(listed(registry.Snapshot().threads[0].os_thread_id));
   leave.Open();
   foreign.join();
 }
