@@ -134,13 +134,13 @@ bool Dispatcher::RunOne(RegisteredThread& worker) {
   const std::shared_ptr<LiveJob> job = Take();
   if (job == nullptr) return false;
 
+  const std::string display_name = job->DisplayName();
   Attempt attempt;
   attempt.thread_id = worker.id();
   attempt.thread_display_name = worker.display_name();
   attempt.os_thread_id = worker.os_thread_id();
   attempt.process_id = getpid();
   attempt.start_time = to_.clock.Now();
-  const std::string display_name = job->DisplayName();
   const absl::Time start_time = attempt.start_time;
   const auto control = std::make_shared<RunControl>();
   // Roll call shows the job from before it says that it runs until it is about

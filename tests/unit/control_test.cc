@@ -23,15 +23,9 @@ namespace {
 
 class ControlRaceTest : public ::testing::Test {
  protected:
-  // A pipeline in which `act` runs, once, on the worker that is about to start `id`.
-  void WhileStarting(const std::string& id, std::function<void()> act) {
-    on_line_ = [id, act = std::move(act), acted = false](const std::string& line) mutable {
-      if (absl::StartsWith(line, absl::StrCat("job started job=jobs/", id, " ")) &&
-          !std::exchange(acted, true)) {
-        act();
-      }
-    };
-  }
+  // Runs `act` once, on the worker that takes the next job, between its look at
+  // the job and the job's start: there it asks for the time.
+  void WhileStarting(std::function<void()> act) { clock_.on_worker_now = std::move(act); }
 
   void WhileEnding(const std::string& id, std::function<void()> act) {
     on_line_ = [id, act = std::move(act), acted = false](const std::string& line) mutable {
@@ -46,12 +40,28 @@ class ControlRaceTest : public ::testing::Test {
   LogHook hook_{"debug", [this](const std::string& line) {
                   if (on_line_) on_line_(line);
                 }};
-  TestPipeline pipeline_;
+  class WorkersClock final : public Clock {
+   public:
+    absl::Time Now() const override {
+      if (RegisteredThread::Current() != nullptr && on_worker_now) std::exchange(on_worker_now, nullptr)();
+      return Clock::Real().Now();
+    }
+    MonotonicTime Monotonic() const override { return Clock::Real().Monotonic(); }
+    void WaitUntil(CondVar& cv, Mutex& mu, MonotonicTime deadline) const override
+        ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+      Clock::Real().WaitUntil(cv, mu, deadline);
+    }
+
+    mutable std::function<void()> on_worker_now;  // set before a job is submitted
+  };
+
+  const WorkersClock clock_;
+  TestPipeline pipeline_{TestPipeline::Options(), clock_};
 };
 
 TEST_F(ControlRaceTest, ACancelMeetsAJobThatAWorkerHasTaken) {
   absl::StatusOr<JobSnapshot> cancelled = absl::UnknownError("not called");
-  WhileStarting("mine", [&] { cancelled = pipeline_->control().Cancel("mine"); });
+  WhileStarting([&] { cancelled = pipeline_->control().Cancel("mine"); });
   pipeline_.Submit(SleepSpec(absl::Hours(1), "mine"));
   const JobRecord record = pipeline_.AwaitEnd("mine").record;
   EXPECT_EQ(record.state, JobState::kCancelled);
@@ -103,9 +113,7 @@ TEST(ControlClockTest, ACancelMeetsAJobThatAWorkerStarts) {
 
 // A rename that falls between the worker's look at the name and the job's start.
 TEST_F(ControlRaceTest, TheThreadShowsTheNewNameOfAJobRenamedAsItStarts) {
-  WhileStarting("mine", [&] {
-    EXPECT_TRUE(pipeline_->control().Update("mine", {"new", std::nullopt}).ok());
-  });
+  WhileStarting([&] { EXPECT_TRUE(pipeline_->control().Update("mine", {"new", std::nullopt}).ok()); });
   const auto job = pipeline_.Submit(SleepSpec(absl::Hours(1), "mine"));
   ASSERT_TRUE(TestPipeline::AwaitRunning(*job));
   const JobRecord record = job->Snapshot().record;
