@@ -155,8 +155,8 @@ void AddJobsCommands(CLI::App& app, Command& chosen) {
                   "Example:\n  jobpool jobs get jobs/j6h0822kqc46cv0", GetJobs);
   AddNamesCommand(*jobs, chosen, "cancel", "Ask jobs to end early; does not wait for it",
                   "Example:\n  jobpool jobs cancel jobs/j6h0822kqc46cv0", CancelJobs);
-  AddNamesCommand(*jobs, chosen, "delete", "Forget ended jobs", "Example:\n  jobpool jobs delete jobs/j6h0822kqc46cv0",
-                  DeleteJobs);
+  AddNamesCommand(*jobs, chosen, "delete", "Forget ended jobs",
+                  "Example:\n  jobpool jobs delete jobs/j6h0822kqc46cv0", DeleteJobs);
 
   CLI::App* rename = AddCommand(*jobs, "rename", "Give a job that has not ended another display name",
                                 "Example:\n  jobpool jobs rename jobs/j6h0822kqc46cv0 'Nightly count'");

@@ -32,7 +32,8 @@ void JobLog::Started(const std::string& id, const std::string& display_name, Kin
                      const RegisteredThread& thread) {
   if (!Wanted()) return;
   Log().info("job started job=jobs/{} display_name={} kind={} thread={} os_thread_id={}", id,
-             Quoted(display_name), Text(KindName(kind)), Quoted(thread.display_name()), thread.os_thread_id());
+             Quoted(display_name), Text(KindName(kind)), Quoted(thread.display_name()),
+             thread.os_thread_id());
 }
 
 void JobLog::Ended(const JobRecord& job) {
