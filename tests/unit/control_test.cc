@@ -55,7 +55,7 @@ class ControlRaceTest : public ::testing::Test {
     mutable std::function<void()> on_worker_now;  // set before a job is submitted
   };
 
-  const WorkersClock clock_;
+  WorkersClock clock_;
   TestPipeline pipeline_{TestPipeline::Options(), clock_};
 };
 
