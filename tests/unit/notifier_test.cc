@@ -234,6 +234,7 @@ TEST_F(NotifierTest, BoundsHowManyJobsAreWaitedFor) {
   EXPECT_EQ(told->times, 2);
   Add("b");
   EXPECT_TRUE(Wait(std::vector<std::string>(100, "b"), Mode::kAny, told).ok());
+  End("b");
 }
 
 // The jobs end while the wait is being set up, runs out and is abandoned: it is
@@ -278,6 +279,7 @@ TEST_F(NotifierTest, IsToldOnceHoweverTheEndsFall) {
   // And every place was given back.
   Add("last");
   EXPECT_TRUE(Wait(std::vector<std::string>(kMaxWaits, "last"), Mode::kAll, std::make_shared<Told>()).ok());
+  End("last");
 }
 
 }  // namespace

@@ -85,8 +85,8 @@ TEST_F(TimerTest, ASoonerOneWakesItFromALongSleep) {
 }
 
 TEST_F(TimerTest, CallsSoonWhatIsOverdue) {
-  Timer timer(registry_, clock_);
   Gate called;
+  Timer timer(registry_, clock_);
   timer.At(In(-absl::Minutes(30)), [&] { called.Open(); });
   EXPECT_TRUE(called.Await());
 }
@@ -116,9 +116,9 @@ TEST_F(TimerTest, LetsGoOfWhatIsCancelledOrCalled) {
 }
 
 TEST_F(TimerTest, CannotCancelWhatIsBeingCalled) {
-  Timer timer(registry_, clock_);
   Gate calling;
   Gate go;
+  Timer timer(registry_, clock_);  // last: its thread uses them until it has ended
   const Timer::Id id = timer.At(In(absl::ZeroDuration()), [&] {
     calling.Open();
     go.Await();
@@ -129,10 +129,10 @@ TEST_F(TimerTest, CannotCancelWhatIsBeingCalled) {
 }
 
 TEST_F(TimerTest, AFunctionMayCancelItselfAndOthers) {
+  Gate called;
   Timer timer(registry_, clock_);
   const Timer::Id other = timer.At(In(absl::Seconds(2)), Say("other"));
   Timer::Id self;
-  Gate called;
   self = timer.At(In(absl::Seconds(1)), [&] {
     EXPECT_FALSE(timer.Cancel(self));
     EXPECT_TRUE(timer.Cancel(other));
@@ -161,10 +161,10 @@ TEST_F(TimerTest, AFunctionMayScheduleTheNext) {
 }
 
 TEST_F(TimerTest, RunsOnOneServiceThread) {
+  Gate called;
   Timer timer(registry_, clock_);
   Settle(timer);
   EXPECT_EQ(registry_.Count().by_role[static_cast<size_t>(ThreadRole::kService)], 1);
-  Gate called;
   timer.At(In(absl::ZeroDuration()), [&] {
     ASSERT_NE(RegisteredThread::Current(), nullptr);
     EXPECT_TRUE(registry_.Find(RegisteredThread::Current()->id())->running);
@@ -196,9 +196,9 @@ TEST_F(TimerTest, StopDropsWhatWasNotCalled) {
 }
 
 TEST_F(TimerTest, StopWaitsForTheFunctionThatIsBeingCalled) {
-  Timer timer(registry_, clock_);
   Gate calling;
   Gate go;
+  Timer timer(registry_, clock_);  // last: its thread uses them until it has ended
   std::atomic<bool> done{false};
   timer.At(In(absl::ZeroDuration()), [&] {
     calling.Open();
