@@ -143,7 +143,7 @@ void AddRunCommands(CLI::App& app, Command& chosen) {
       app, "run", "Submit a job, show its progress, join it, print its result",
       absl::StrCat(
           kinds,
-          "\nAn interrupt cancels the job; a second one leaves at once. Exit status: 0 if it SUCCEEDED,\n"
+          "\nAn interrupt cancels the job; another, later, leaves at once. Exit status: 0 if it SUCCEEDED,\n"
           "1 if it FAILED or was CANCELLED, 130 after an interrupt.\n"
           "\nExamples:\n  jobpool run sleep 2s\n  jobpool run primes 1000000000 --name count"));
   const std::shared_ptr<WorkArgs> run_args = AddWorkArgs(*run);
