@@ -82,6 +82,7 @@ class Robustness(E2eTest):
         self.serves()
         self.before = self.jobpoold.descriptors()
         self.addCleanup(self.check_nothing_is_left)
+        self.stranger = self.client(self.jobpoold)  # of its connection gRPC may be rid at any time
 
     def serves(self):
         self.assertEqual(self.jobpoold.process.poll(), None, "the server is gone")
@@ -146,7 +147,7 @@ class Robustness(E2eTest):
     def raw(self, path, data, **options):
         """The code that a call with these bytes ends with."""
         try:
-            self.caller.channel.unary_unary(path)(data, timeout=PATIENCE, **options)
+            self.stranger.channel.unary_unary(path)(data, timeout=PATIENCE, **options)
         except grpc.RpcError as error:
             return error.code()
         return grpc.StatusCode.OK
@@ -164,7 +165,7 @@ class Robustness(E2eTest):
                     self.assertIn(self.raw(path, bad), UNPARSED)
         for length in range(1, len(cut)):
             self.assertIn(self.raw(METHODS[0], cut[:length]), UNPARSED)
-        reflection = self.caller.channel.stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+        reflection = self.stranger.channel.stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
         for _ in range(50):
             try:
                 list(reflection(iter([rng.randbytes(50)]), timeout=PATIENCE))
