@@ -41,7 +41,7 @@ MetricFamily ThreadGauges(const RollCall& roll_call, const PoolSet& pools) {
     counts[{"service", "", running}] = 0;
   }
   for (const auto& pool : pools.all()) {
-    for (const bool running : {false, true}) counts[{"worker", pool->options().name, running}] = 0;
+    for (const bool running : {false, true}) counts[{"worker", *pool->name(), running}] = 0;
   }
   for (const ThreadInfo& thread : roll_call.threads) {
     ++counts[{absl::AsciiStrToLower(ThreadRoleName(thread.role)), thread.pool, thread.running}];
@@ -66,7 +66,7 @@ std::vector<MetricFamily> LiveMetrics::Collect() const {
   MetricFamily oldest_running = Gauges("jobpool_oldest_running_timestamp_seconds",
                                        "Since when the pool's longest job runs; 0: none does.");
   for (const auto& pool : pools_.all()) {
-    const PoolOptions& options = pool->options();
+    const PoolOptions options = pool->options();
     const PoolLoad load = pool->Load();
     AddGauge(jobs, {{"pool", options.name}, {"state", "queued"}}, static_cast<double>(load.queued_jobs));
     AddGauge(jobs, {{"pool", options.name}, {"state", "running"}}, static_cast<double>(load.running_jobs));

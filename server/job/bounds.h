@@ -35,6 +35,10 @@ inline constexpr int kMaxPageSize = 1000;
 inline constexpr int kDefaultThreadPageSize = 1000;
 inline constexpr int kMaxThreadPageSize = 10'000;
 inline constexpr int kMaxWaitNames = 10'000;
+inline constexpr int kMaxBatchRequests = 10'000;
+
+/// How long a request_id is remembered.
+inline constexpr absl::Duration kRequestIdLifetime = absl::Hours(24);
 
 /// No answer is larger: gRPC's clients receive 4 MiB by default.
 inline constexpr size_t kMaxAnswerBytes = size_t{3} << 20;

@@ -134,6 +134,29 @@ absl::Status JobNotEndedError(absl::string_view name, absl::string_view state) {
                     state);
 }
 
+absl::Status RequestIdReusedError(absl::string_view name) {
+  const std::string message =
+      absl::StrCat("the request_id was used before, with another payload, for \"", name, "\"");
+  absl::Status status = Make(absl::StatusCode::kFailedPrecondition, v1::REQUEST_ID_REUSED, message,
+                             {{"name", std::string(name)}});
+  google::rpc::PreconditionFailure failure;
+  auto* violation = failure.add_violations();
+  violation->set_type("REQUEST_ID");
+  violation->set_subject(std::string(name));
+  violation->set_description(message);
+  Attach(status, failure);
+  return status;
+}
+
+absl::Status RequestIdsFullError(int64_t limit, absl::Duration retry_delay) {
+  const std::string message = absl::StrCat("already ", limit, " request_ids are remembered");
+  absl::Status status = Make(absl::StatusCode::kResourceExhausted, v1::REQUEST_IDS_FULL, message,
+                             {{"limit", absl::StrCat(limit)}});
+  AttachQuota(status, "request_ids", message);
+  AttachRetry(status, retry_delay);
+  return status;
+}
+
 absl::Status QueueFullError(absl::string_view pool, int64_t limit, absl::Duration retry_delay) {
   const std::string message = absl::StrCat("the queue of \"", pool, "\" is full: ", limit, " jobs");
   absl::Status status = Make(absl::StatusCode::kResourceExhausted, v1::QUEUE_FULL, message,
@@ -155,7 +178,7 @@ absl::Status PayloadsFullError(int64_t limit) {
 absl::Status TooManyCallsError(absl::string_view what, int64_t limit) {
   const std::string message = absl::StrCat("already ", limit, " ", what);
   absl::Status status = Make(absl::StatusCode::kResourceExhausted, v1::TOO_MANY_CALLS, message,
-                             {{"limit", absl::StrCat(limit)}});
+                             {{"what", std::string(what)}, {"limit", absl::StrCat(limit)}});
   AttachQuota(status, what, message);
   AttachRetry(status, absl::Seconds(1));
   return status;
@@ -169,6 +192,14 @@ absl::Status ShuttingDownError() {
 
 absl::Status CallCancelledError() {
   return Make(absl::StatusCode::kCancelled, v1::CALL_CANCELLED, "the call ended before its answer");
+}
+
+std::string ReasonOf(const absl::Status& status) {
+  google::rpc::ErrorInfo info;
+  const absl::optional<absl::Cord> detail =
+      status.GetPayload(absl::StrCat("type.googleapis.com/", info.GetDescriptor()->full_name()));
+  if (!detail.has_value() || !info.ParseFromString(std::string(*detail))) return "";
+  return info.reason();
 }
 
 absl::Status JobCancelledError(CancelReason reason) {

@@ -37,14 +37,23 @@ absl::Status JobExistsError(absl::string_view name);
 absl::Status JobEndedError(absl::string_view name, absl::string_view state);
 absl::Status JobNotEndedError(absl::string_view name, absl::string_view state);
 
+/// `name`: the job that was made for the request with other contents, or the place
+/// of that request in the same batch.
+absl::Status RequestIdReusedError(absl::string_view name);
+
 /// `retry_delay`: when one place in the queue can be expected to be free.
 absl::Status QueueFullError(absl::string_view pool, int64_t limit, absl::Duration retry_delay);
 /// `limit`: bytes of payloads that all live jobs may hold together.
 absl::Status PayloadsFullError(int64_t limit);
+/// `limit`: how many request_ids are remembered; `retry_delay`: until there is room.
+absl::Status RequestIdsFullError(int64_t limit, absl::Duration retry_delay);
 /// `what`: of which there are already `limit`.
 absl::Status TooManyCallsError(absl::string_view what, int64_t limit);
 absl::Status ShuttingDownError();
 absl::Status CallCancelledError();
+
+/// The reason in the status's ErrorInfo, as ErrorReason spells it; empty: it has none.
+std::string ReasonOf(const absl::Status& status);
 
 /// Why a job was CANCELLED. REQUIRES: `reason` is not kNone.
 absl::Status JobCancelledError(CancelReason reason);

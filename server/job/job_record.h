@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "server/base/progress.h"
 #include "server/job/bounds.h"
+#include "server/job/request_id.h"
 #include "server/job/work.h"
 
 namespace jobpool {
@@ -111,7 +112,8 @@ struct JobSnapshot {
 
 /// What a caller asks for, within its bounds, with the pool chosen.
 struct JobSpec {
-  std::string id;  // empty: the server makes one
+  std::string id;                     // empty: the server makes one
+  std::optional<RequestKey> request;  // set: made once, however often it is asked for
   Work work;
   std::string pool;
   bool daemon = false;

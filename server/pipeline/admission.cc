@@ -1,75 +1,217 @@
 #include "server/pipeline/admission.h"
 
+#include <algorithm>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/str_cat.h"
+#include "server/base/status_macros.h"
 #include "server/job/errors.h"
 #include "server/job/resource_name.h"
 
 namespace jobpool {
 namespace {
 
-RejectReason WhyNotInserted(const absl::Status& refused) {
-  switch (refused.code()) {
-    case absl::StatusCode::kAlreadyExists:
-      return RejectReason::kJobExists;
-    case absl::StatusCode::kResourceExhausted:
-      return RejectReason::kPayloadsFull;
-    default:
-      return RejectReason::kShuttingDown;
-  }
+RejectReason RejectReasonOf(const absl::Status& refused) {
+  static const auto* const reasons = new absl::flat_hash_map<std::string, RejectReason>{
+      {"POOL_NOT_FOUND", RejectReason::kPoolNotFound},
+      {"JOB_NOT_FOUND", RejectReason::kJobNotFound},
+      {"JOB_EXISTS", RejectReason::kJobExists},
+      {"REQUEST_ID_REUSED", RejectReason::kRequestIdReused},
+      {"REQUEST_IDS_FULL", RejectReason::kRequestIdsFull},
+      {"QUEUE_FULL", RejectReason::kQueueFull},
+      {"PAYLOADS_FULL", RejectReason::kPayloadsFull},
+      {"SHUTTING_DOWN", RejectReason::kShuttingDown},
+  };
+  const auto found = reasons->find(ReasonOf(refused));
+  return found != reasons->end() ? found->second : RejectReason::kStoreUnavailable;
 }
 
-}  // namespace
-
-absl::StatusOr<std::shared_ptr<LiveJob>> Admission::Submit(JobSpec spec, std::shared_ptr<Waiter> waiter) {
-  if (spec.pool.empty()) spec.pool = PoolSet::DefaultPool(KindOf(spec.work));
-  Dispatcher* const pool = pools_.Find(spec.pool);
-  if (pool == nullptr) {
-    metrics_.Rejected(RejectReason::kPoolNotFound);
-    return PoolNotFoundError(PoolName(spec.pool));
-  }
-  if (absl::Status reserved = pool->Reserve(); !reserved.ok()) {
-    metrics_.Rejected(RejectReason::kQueueFull);
-    return reserved;
-  }
-
-  const bool own_id = !spec.id.empty();
+JobRecord MakeRecord(JobSpec spec, const Dispatcher& pool) {
   JobRecord record;
   record.id = std::move(spec.id);
   record.work = std::move(spec.work);
-  record.pool = pool->name();
+  record.pool = pool.name();
   record.daemon = spec.daemon;
   const JobOptions& options = spec.options;
   if (!options.display_name.empty() || !options.labels.empty() || options.retention != kDefaultRetention) {
     record.options = std::make_shared<const JobOptions>(std::move(spec.options));
   }
-  absl::StatusOr<std::shared_ptr<LiveJob>> job = Insert(record, own_id, waiter);
-  if (!job.ok()) {
-    pool->Release();
-    metrics_.Rejected(WhyNotInserted(job.status()));
-    return job;
-  }
-  metrics_.Submitted(static_cast<size_t>((*job)->kind()), pool->index());
-  pool->Enqueue(*job);
-  // Who cancelled it between the table and the queue could not take it out of there.
-  if (IsEnded((*job)->EndState())) pool->Remove(**job);
-  return job;
+  return record;
 }
 
-absl::StatusOr<std::shared_ptr<LiveJob>> Admission::Insert(const JobRecord& record, bool own_id,
-                                                           const std::shared_ptr<Waiter>& waiter) {
-  const uint64_t number = last_number_.fetch_add(1, std::memory_order_relaxed) + 1;
-  for (;;) {
-    JobRecord made = record;
+}  // namespace
+
+absl::StatusOr<Submission> Admission::Submit(JobSpec spec, const std::shared_ptr<Waiter>& waiter) {
+  Entries entries;
+  absl::Status status = AddEntry(std::move(spec), entries);
+  if (status.ok()) status = Accept(entries, waiter);
+  if (!status.ok()) {
+    metrics_.Rejected(RejectReasonOf(status));
+    return status;
+  }
+  Entry& entry = entries.front();
+  if (entry.added != nullptr) return Submission{JobHandle{std::move(entry.added), nullptr}, false};
+  if (waiter != nullptr) entry.made_before.Await(waiter);
+  return Submission{std::move(entry.made_before), true};
+}
+
+absl::StatusOr<std::vector<JobHandle>> Admission::SubmitAll(std::vector<JobSpec> specs) {
+  Entries entries;
+  absl::Status status;
+  for (size_t i = 0; i < specs.size() && status.ok(); ++i) status = AddEntry(std::move(specs[i]), entries);
+  if (status.ok()) status = Accept(entries, nullptr);
+  if (!status.ok()) {
+    metrics_.Rejected(RejectReasonOf(status), specs.size());
+    return status;
+  }
+  std::vector<JobHandle> jobs;
+  for (const Entry& entry : entries) {
+    const Entry& first = entries[entry.first];
+    jobs.push_back(first.added != nullptr ? JobHandle{first.added, nullptr} : first.made_before);
+  }
+  return jobs;
+}
+
+absl::StatusOr<std::vector<JobRecord>> Admission::Validate(std::vector<JobSpec> specs) {
+  Entries entries;
+  for (JobSpec& spec : specs) JOBPOOL_RETURN_IF_ERROR(AddEntry(std::move(spec), entries));
+  {
+    MutexLock lock(request_ids_.mu());
+    JOBPOOL_RETURN_IF_ERROR(FindMadeBefore(entries));
+  }
+  const std::vector<int64_t> places = CountPlaces(entries);
+  for (const auto& pool : pools_.all()) {
+    JOBPOOL_RETURN_IF_ERROR(pool->CheckRoom(places[pool->index()]));
+  }
+  std::vector<std::string> ids;
+  size_t bytes = 0;
+  for (size_t i = 0; i < entries.size(); ++i) {
+    if (!entries[i].IsNew(i)) continue;
+    ids.push_back(entries[i].record.id);
+    bytes += HeapBytes(entries[i].record.work);
+  }
+  JOBPOOL_RETURN_IF_ERROR(table_.CheckInsert(ids, bytes, store_));
+  std::vector<JobRecord> records;
+  for (Entry& entry : entries) records.push_back(std::move(entry.record));
+  return records;
+}
+
+absl::Status Admission::AddEntry(JobSpec spec, Entries& entries) {
+  if (spec.pool.empty()) spec.pool = PoolSet::DefaultPool(KindOf(spec.work));
+  Dispatcher* const pool = pools_.Find(spec.pool);
+  if (pool == nullptr) return PoolNotFoundError(PoolName(spec.pool));
+  Entry entry;
+  entry.pool = pool;
+  entry.request = spec.request;
+  entry.own_id = !spec.id.empty();
+  entry.first = entries.size();
+  entry.record = MakeRecord(std::move(spec), *pool);
+  entries.push_back(std::move(entry));
+  return absl::OkStatus();
+}
+
+absl::Status Admission::Accept(Entries& entries, const std::shared_ptr<Waiter>& waiter) {
+  if (std::none_of(entries.begin(), entries.end(), [](const Entry& entry) { return entry.request; })) {
+    JOBPOOL_RETURN_IF_ERROR(Insert(entries, waiter));
+  } else {
+    MutexLock lock(request_ids_.mu());
+    JOBPOOL_RETURN_IF_ERROR(FindMadeBefore(entries));
+    JOBPOOL_RETURN_IF_ERROR(Insert(entries, waiter));
+    for (const Entry& entry : entries) {
+      if (entry.request && entry.added != nullptr) {
+        request_ids_.Remember(*entry.request, entry.added->id());
+      }
+    }
+  }
+  for (const Entry& entry : entries) {
+    if (entry.added != nullptr) Enqueue(entry);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Admission::FindMadeBefore(Entries& entries) {
+  absl::flat_hash_map<RequestId, size_t> together;
+  for (size_t i = 0; i < entries.size(); ++i) {
+    Entry& entry = entries[i];
+    if (!entry.request) continue;
+    JOBPOOL_ASSIGN_OR_RETURN(const std::string id, request_ids_.Find(*entry.request));
+    if (!id.empty()) {
+      JOBPOOL_ASSIGN_OR_RETURN(entry.made_before, reader_.Find(id));
+      continue;
+    }
+    entry.first = together.emplace(entry.request->id, i).first->second;
+    if (!(entries[entry.first].request->payload == entry.request->payload)) {
+      return RequestIdReusedError(absl::StrCat("requests[", entry.first, "]"));
+    }
+  }
+  return request_ids_.CheckRoom(together.size());
+}
+
+std::vector<int64_t> Admission::CountPlaces(const Entries& entries) const {
+  std::vector<int64_t> places(pools_.all().size());
+  for (size_t i = 0; i < entries.size(); ++i) places[entries[i].pool->index()] += entries[i].IsNew(i);
+  return places;
+}
+
+absl::Status Admission::Insert(Entries& entries, const std::shared_ptr<Waiter>& waiter) {
+  if (entries.size() == 1) {  // without counting
+    if (!entries.front().IsNew(0)) return absl::OkStatus();
+    JOBPOOL_RETURN_IF_ERROR(entries.front().pool->Reserve(1));
+    absl::Status inserted = InsertReserved(entries, waiter);
+    if (!inserted.ok()) entries.front().pool->Release(1);
+    return inserted;
+  }
+  const std::vector<int64_t> places = CountPlaces(entries);
+  const auto& pools = pools_.all();
+  absl::Status status;
+  size_t reserved = 0;
+  for (; reserved < pools.size(); ++reserved) {
+    status = pools[reserved]->Reserve(places[pools[reserved]->index()]);
+    if (!status.ok()) break;
+  }
+  if (status.ok()) status = InsertReserved(entries, waiter);
+  if (!status.ok()) {
+    for (size_t i = 0; i < reserved; ++i) pools[i]->Release(places[pools[i]->index()]);
+  }
+  return status;
+}
+
+absl::Status Admission::InsertReserved(Entries& entries, const std::shared_ptr<Waiter>& waiter) {
+  absl::InlinedVector<std::shared_ptr<LiveJob>, 1> jobs;
+  absl::InlinedVector<Entry*, 1> added;
+  const auto make = [&](const Entry& entry, uint64_t number) {
+    JobRecord made = entry.record;
     made.number = number;
     made.create_time = clock_.Now();
-    if (!own_id) made.id = ids_.Next(made.create_time);
+    if (!entry.own_id) made.id = ids_.Next(made.create_time);
     auto job = std::make_shared<LiveJob>(std::move(made));
     if (waiter != nullptr) job->AddWaiter(waiter);
-    absl::Status inserted = table_.Insert(job, &store_);
-    if (inserted.ok()) return job;
-    if (own_id || !absl::IsAlreadyExists(inserted)) return inserted;
+    return job;
+  };
+  for (size_t i = 0; i < entries.size(); ++i) {
+    if (!entries[i].IsNew(i)) continue;
+    added.push_back(&entries[i]);
+    jobs.push_back(make(entries[i], last_number_.fetch_add(1, std::memory_order_relaxed) + 1));
   }
+  for (;;) {
+    size_t taken = 0;
+    absl::Status inserted = table_.Insert(jobs, &store_, &taken);
+    if (inserted.ok()) break;
+    // An id that we made can be taken: another is made.
+    if (!absl::IsAlreadyExists(inserted) || added[taken]->own_id) return inserted;
+    jobs[taken] = make(*added[taken], jobs[taken]->Snapshot().record.number);
+  }
+  for (size_t i = 0; i < added.size(); ++i) added[i]->added = std::move(jobs[i]);
+  return absl::OkStatus();
+}
+
+void Admission::Enqueue(const Entry& entry) {
+  LiveJob& job = *entry.added;
+  metrics_.Submitted(static_cast<size_t>(job.kind()), entry.pool->index());
+  entry.pool->Enqueue(entry.added);
+  // Who cancelled it between the table and the queue could not take it out of there.
+  if (IsEnded(job.EndState())) entry.pool->Remove(job);
 }
 
 }  // namespace jobpool

@@ -2,41 +2,94 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
+#include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "server/base/clock.h"
 #include "server/job/job_id.h"
+#include "server/pipeline/job_reader.h"
 #include "server/pipeline/job_table.h"
 #include "server/pipeline/live_job.h"
 #include "server/pipeline/pool_set.h"
+#include "server/pipeline/request_ids.h"
 #include "server/store/job_store.h"
 #include "server/telemetry/job_metrics.h"
 
 namespace jobpool {
+
+/// What became of a request for a job.
+struct Submission {
+  JobHandle job;
+  /// The same request has made it before.
+  bool duplicate = false;
+};
 
 /// Where jobs come in: takes what can be taken, refuses the rest at once.
 /// Thread-safe.
 class Admission {
  public:
   /// All outlive it. `seed`: random, for job ids.
-  Admission(PoolSet& pools, JobTable& table, const JobStore& store, JobMetrics& metrics, const Clock& clock,
-            uint64_t seed)
-      : pools_(pools), table_(table), store_(store), metrics_(metrics), clock_(clock), ids_(seed) {}
+  Admission(PoolSet& pools, JobTable& table, const JobReader& reader, const JobStore& store,
+            RequestIds& request_ids, JobMetrics& metrics, const Clock& clock, uint64_t seed)
+      : pools_(pools),
+        table_(table),
+        reader_(reader),
+        store_(store),
+        request_ids_(request_ids),
+        metrics_(metrics),
+        clock_(clock),
+        ids_(seed) {}
 
-  /// Accepts a job and queues it. `waiter`, if not null, is told of its end,
-  /// possibly before this returns. NOT_FOUND: no such pool; ALREADY_EXISTS: its
-  /// id is taken; RESOURCE_EXHAUSTED: the queue is full; UNAVAILABLE: shutting
-  /// down. Every refusal is counted.
-  absl::StatusOr<std::shared_ptr<LiveJob>> Submit(JobSpec spec, std::shared_ptr<Waiter> waiter = nullptr);
+  /// Accepts a job and queues it, or answers with the one that the same request
+  /// made before. `waiter`, if not null, is told of its end, possibly before this
+  /// returns. NOT_FOUND: no such pool, or the job of the same request is not kept
+  /// any more; ALREADY_EXISTS: its id is taken; FAILED_PRECONDITION: the request_id
+  /// was used for something else; RESOURCE_EXHAUSTED: the queue is full, or another
+  /// bound reached; UNAVAILABLE: shutting down. Every refusal is counted.
+  absl::StatusOr<Submission> Submit(JobSpec spec, const std::shared_ptr<Waiter>& waiter = nullptr);
+
+  /// Accepts all of `specs` or none, and answers in their order. Errors as of
+  /// Submit.
+  absl::StatusOr<std::vector<JobHandle>> SubmitAll(std::vector<JobSpec> specs);
+
+  /// Whether SubmitAll would accept them now; nothing is changed. Answers with
+  /// their records as they would be, but for made ids, numbers and times.
+  absl::StatusOr<std::vector<JobRecord>> Validate(std::vector<JobSpec> specs);
 
  private:
-  absl::StatusOr<std::shared_ptr<LiveJob>> Insert(const JobRecord& record, bool own_id,
-                                                  const std::shared_ptr<Waiter>& waiter);
+  // One of the jobs that come in together.
+  struct Entry {
+    JobRecord record;
+    std::optional<RequestKey> request;
+    Dispatcher* pool = nullptr;
+    bool own_id = false;
+    size_t first = 0;                // the first entry with the same request; mostly itself
+    JobHandle made_before;           // by the same request
+    std::shared_ptr<LiveJob> added;  // of a new one that was accepted
+
+    bool IsNew(size_t own_index) const {
+      return first == own_index && made_before.live == nullptr && made_before.ended == nullptr;
+    }
+  };
+  using Entries = absl::InlinedVector<Entry, 1>;
+
+  absl::Status AddEntry(JobSpec spec, Entries& entries);
+  absl::Status Accept(Entries& entries, const std::shared_ptr<Waiter>& waiter);
+  absl::Status FindMadeBefore(Entries& entries) ABSL_EXCLUSIVE_LOCKS_REQUIRED(request_ids_.mu());
+  // How many of the entries are new, for each pool by its index.
+  std::vector<int64_t> CountPlaces(const Entries& entries) const;
+  absl::Status Insert(Entries& entries, const std::shared_ptr<Waiter>& waiter);
+  absl::Status InsertReserved(Entries& entries, const std::shared_ptr<Waiter>& waiter);
+  void Enqueue(const Entry& entry);
 
   PoolSet& pools_;
   JobTable& table_;
+  const JobReader& reader_;
   const JobStore& store_;
+  RequestIds& request_ids_;
   JobMetrics& metrics_;
   const Clock& clock_;
   JobIdMaker ids_;

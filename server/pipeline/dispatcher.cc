@@ -13,14 +13,8 @@
 namespace jobpool {
 namespace {
 
-ThreadPoolOptions WorkersOf(const PoolOptions& pool) {
-  ThreadPoolOptions options;
-  options.name = pool.name;
-  options.role = ThreadRole::kWorker;
-  options.min_threads = pool.min_threads;
-  options.max_threads = pool.max_threads;
-  options.idle_timeout = pool.idle_timeout;
-  return options;
+ThreadPoolSize SizeOf(const PoolOptions& pool) {
+  return {pool.min_threads, pool.max_threads, pool.idle_timeout};
 }
 
 absl::StatusOr<Result> RunHandler(const Handler& handler, const Work& work, RunControl& control) {
@@ -53,21 +47,29 @@ JobState Judge(absl::StatusOr<Result> result, const CancelToken& cancel, Outcome
 }  // namespace
 
 Dispatcher::Dispatcher(PoolOptions options, size_t index, const Dependencies& dependencies)
-    : options_(std::move(options)),
-      name_(std::make_shared<const std::string>(options_.name)),
+    : name_(std::make_shared<const std::string>(options.name)),
       index_(index),
       to_(dependencies),
-      executor_(std::make_unique<ThreadPool>(WorkersOf(options_), to_.registry, *this, to_.clock)) {}
+      max_queued_jobs_(options.max_queued_jobs),
+      options_(std::move(options)),
+      executor_(std::make_unique<ThreadPool>(ThreadPoolOptions{*name_, ThreadRole::kWorker, SizeOf(options_)},
+                                             to_.registry, *this, to_.clock)) {}
 
 Dispatcher::~Dispatcher() { Stop(); }
 
-absl::Status Dispatcher::Reserve() {
-  if (reserved_.fetch_add(1) < options_.max_queued_jobs) return absl::OkStatus();
-  reserved_.fetch_sub(1);
-  return QueueFullError(PoolName(options_.name), options_.max_queued_jobs, RetryDelay());
+absl::Status Dispatcher::Reserve(int64_t places) {
+  const int64_t missing = reserved_.fetch_add(places) + places - max_queued_jobs_.load();
+  if (missing <= 0 || places == 0) return absl::OkStatus();
+  reserved_.fetch_sub(places);
+  return QueueFull(missing);
 }
 
-void Dispatcher::Release() { reserved_.fetch_sub(1); }
+void Dispatcher::Release(int64_t places) { reserved_.fetch_sub(places); }
+
+absl::Status Dispatcher::CheckRoom(int64_t places) const {
+  const int64_t missing = reserved_.load() + places - max_queued_jobs_.load();
+  return missing <= 0 || places == 0 ? absl::OkStatus() : QueueFull(missing);
+}
 
 void Dispatcher::Enqueue(std::shared_ptr<LiveJob> job) {
   {
@@ -99,6 +101,24 @@ void Dispatcher::Kick() {
   if (HasWork()) executor_->Notify();
 }
 
+PoolOptions Dispatcher::options() const {
+  MutexLock lock(mu_);
+  return options_;
+}
+
+void Dispatcher::Reconfigure(const PoolOptions& options) {
+  {
+    MutexLock lock(mu_);
+    options_ = options;
+    options_.name = *name_;
+  }
+  max_queued_jobs_.store(options.max_queued_jobs);
+  executor_->Resize(SizeOf(options));
+  // Where there may be more workers now, what waits has told the executor of itself in vain.
+  const int64_t waiting = std::min<int64_t>(ready_.load(), options.max_threads);
+  for (int64_t i = 0; i < waiting; ++i) executor_->Notify();
+}
+
 void Dispatcher::Stop() { executor_->Stop(); }
 
 std::shared_ptr<LiveJob> Dispatcher::Take() {
@@ -121,13 +141,19 @@ std::shared_ptr<LiveJob> Dispatcher::Take() {
   return job;
 }
 
-// A full queue has room again when one job has been taken from it; the bounds
+// A full queue has room again when as many jobs as places are missing have been taken from it; the bounds
 // keep clients from hammering, and from giving up.
-absl::Duration Dispatcher::RetryDelay() const {
-  MutexLock lock(mu_);
-  const double since =
-      last_take_.has_value() ? std::chrono::duration<double>(to_.clock.Monotonic() - *last_take_).count() : 0;
-  return absl::Seconds(std::clamp(std::max(take_interval_seconds_, since), 0.1, 60.0));
+absl::Status Dispatcher::QueueFull(int64_t missing_places) const {
+  double interval = 0;
+  {
+    MutexLock lock(mu_);
+    if (last_take_.has_value()) {
+      interval = std::chrono::duration<double>(to_.clock.Monotonic() - *last_take_).count();
+    }
+    interval = std::max(interval, take_interval_seconds_);
+  }
+  const double delay = std::clamp(interval * static_cast<double>(missing_places), 0.1, 60.0);
+  return QueueFullError(PoolName(*name_), max_queued_jobs_.load(), absl::Seconds(delay));
 }
 
 bool Dispatcher::RunOne(RegisteredThread& worker) {

@@ -52,10 +52,13 @@ class Dispatcher final : public WorkSource {
   Dispatcher(PoolOptions options, size_t index, const Dependencies& dependencies);
   ~Dispatcher() override;
 
-  /// Takes a place in the queue, for one Enqueue. RESOURCE_EXHAUSTED: it is full.
-  absl::Status Reserve();
-  /// Gives a place back that will not be used.
-  void Release();
+  /// Takes places in the queue, one for each Enqueue to come. RESOURCE_EXHAUSTED: so
+  /// many are not free.
+  absl::Status Reserve(int64_t places);
+  /// Gives places back that will not be used.
+  void Release(int64_t places);
+  /// What Reserve would answer now.
+  absl::Status CheckRoom(int64_t places) const;
 
   /// REQUIRES: a place was reserved for `job`.
   void Enqueue(std::shared_ptr<LiveJob> job);
@@ -64,10 +67,14 @@ class Dispatcher final : public WorkSource {
   void Remove(LiveJob& job);
 
   PoolLoad Load() const;
-  const PoolOptions& options() const { return options_; }
+  PoolOptions options() const;
   /// For the records of its jobs.
   const std::shared_ptr<const std::string>& name() const { return name_; }
   size_t index() const { return index_; }
+
+  /// Takes over all but the name. Jobs that are queued stay, also where they are
+  /// more than may be now; those that run go on.
+  void Reconfigure(const PoolOptions& options);
 
   /// Starts workers for what is ready, should the system have refused one before.
   void Kick();
@@ -80,18 +87,19 @@ class Dispatcher final : public WorkSource {
 
  private:
   std::shared_ptr<LiveJob> Take();
-  absl::Duration RetryDelay() const;
+  absl::Status QueueFull(int64_t missing_places) const;
 
-  const PoolOptions options_;
   const std::shared_ptr<const std::string> name_;
   const size_t index_;
   const Dependencies to_;
 
+  std::atomic<int64_t> max_queued_jobs_;
   std::atomic<int64_t> reserved_{0};  // places taken; never below ready_
   std::atomic<int64_t> ready_{0};     // the queue's size, for HasWork; written under mu_
   std::atomic<int64_t> running_{0};
 
   mutable Mutex mu_;
+  PoolOptions options_ ABSL_GUARDED_BY(mu_);
   JobQueue queue_ ABSL_GUARDED_BY(mu_);
   // How fast the queue drains: the moving average of the time between two takes
   // (weight 1/16 to the last) while jobs wait. last_take_: or since when they do.

@@ -18,6 +18,14 @@ ListKey JobHandle::Key() const {
   return {ended->create_time, ended->id};
 }
 
+void JobHandle::Await(const std::shared_ptr<Waiter>& waiter) const {
+  if (live == nullptr) {
+    waiter->OnJobEnd(ended);
+  } else if (!live->AddWaiter(waiter)) {
+    waiter->OnJobEnd(std::make_shared<const JobRecord>(live->Snapshot().record));
+  }
+}
+
 // A job that ends is put into the store before it leaves the table: read in this
 // order, it cannot be missed, only seen twice.
 absl::StatusOr<JobHandle> JobReader::Find(const std::string& id) const {

@@ -19,6 +19,9 @@ struct JobHandle {
 
   JobSnapshot Snapshot() const;
   ListKey Key() const;
+
+  /// Tells `waiter` of the job's end, at once if it has ended.
+  void Await(const std::shared_ptr<Waiter>& waiter) const;
 };
 
 /// A page of the list of all jobs.

@@ -9,30 +9,32 @@
 
 namespace jobpool {
 
-absl::Status JobTable::Insert(std::shared_ptr<LiveJob> job, const JobStore* store) {
-  const LiveJob* const added = job.get();
-  Shard& shard = ShardOf(added->id());
-  if (store != nullptr) JOBPOOL_RETURN_IF_ERROR(Reserve(shard, added->id(), *store));
-  const size_t bytes = HeapBytes(added->work());
-  MutexLock lock(shard.mu);
-  if (store != nullptr) shard.reserved.erase(added->id());
-  if (shard.closed) return ShuttingDownError();
-  if (shard.jobs.contains(absl::string_view(added->id())) || shard.reserved.contains(added->id())) {
-    return JobExistsError(JobName(added->id()));
+absl::Status JobTable::Insert(absl::Span<const std::shared_ptr<LiveJob>> jobs, const JobStore* store,
+                              size_t* taken) {
+  size_t bytes = 0;
+  for (size_t i = 0; i < jobs.size(); ++i) {
+    bytes += HeapBytes(jobs[i]->work());
+    if (store == nullptr) continue;
+    if (absl::Status reserved = Reserve(jobs[i]->id(), *store); !reserved.ok()) {
+      if (taken != nullptr) *taken = i;
+      Unreserve(jobs.first(i));
+      return reserved;
+    }
   }
   if (bytes_.fetch_add(bytes) + bytes > max_bytes_) {
     bytes_.fetch_sub(bytes);
+    if (store != nullptr) Unreserve(jobs);
     return PayloadsFullError(static_cast<int64_t>(max_bytes_));
   }
-  shard.jobs.insert(std::move(job));
-  shard.listed.insert(added);
-  size_.fetch_add(1);
-  return absl::OkStatus();
+  absl::Status inserted = InsertLocked(jobs, store != nullptr, taken);
+  if (!inserted.ok()) bytes_.fetch_sub(bytes);
+  return inserted;
 }
 
 // A job that ends is in the store before it leaves the table: an id that is free in the table, and kept free
 // there, is either in the store now or was never used. Without the lock, since the store may take its time.
-absl::Status JobTable::Reserve(Shard& shard, const std::string& id, const JobStore& store) {
+absl::Status JobTable::Reserve(const std::string& id, const JobStore& store) {
+  Shard& shard = ShardOf(id);
   {
     MutexLock lock(shard.mu);
     if (shard.jobs.contains(absl::string_view(id)) || !shard.reserved.insert(id).second) {
@@ -44,6 +46,68 @@ absl::Status JobTable::Reserve(Shard& shard, const std::string& id, const JobSto
   MutexLock lock(shard.mu);
   shard.reserved.erase(id);
   return ended.ok() ? JobExistsError(JobName(id)) : ended.status();
+}
+
+void JobTable::Unreserve(absl::Span<const std::shared_ptr<LiveJob>> jobs) {
+  for (const auto& job : jobs) {
+    Shard& shard = ShardOf(job->id());
+    MutexLock lock(shard.mu);
+    shard.reserved.erase(job->id());
+  }
+}
+
+// Takes the locks of all the shards that it needs, in their order: who sees one of the jobs can see all of
+// them. (Which locks those are is beyond the analysis.)
+absl::Status JobTable::InsertLocked(absl::Span<const std::shared_ptr<LiveJob>> jobs, bool reserved,
+                                    size_t* taken) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  ShardSet needed;
+  for (const auto& job : jobs) needed.set(ShardIndex(job->id()));
+  for (size_t i = 0; i < kShards; ++i) {
+    if (needed[i]) shards_[i].mu.Lock();
+  }
+  absl::Status status;
+  size_t inserted = 0;
+  for (const auto& job : jobs) {
+    Shard& shard = ShardOf(job->id());
+    if (reserved) shard.reserved.erase(job->id());
+    if (!status.ok()) continue;
+    if (shard.closed) {
+      status = ShuttingDownError();
+    } else if (shard.reserved.contains(job->id()) || !shard.jobs.insert(job).second) {
+      status = JobExistsError(JobName(job->id()));
+      if (taken != nullptr) *taken = inserted;
+    } else {
+      shard.listed.insert(job.get());
+      ++inserted;
+    }
+  }
+  if (status.ok()) {
+    size_.fetch_add(inserted);
+  } else {
+    for (const auto& job : jobs.first(inserted)) {
+      Shard& shard = ShardOf(job->id());
+      shard.listed.erase(job.get());
+      shard.jobs.erase(job);
+    }
+  }
+  for (size_t i = 0; i < kShards; ++i) {
+    if (needed[i]) shards_[i].mu.Unlock();
+  }
+  return status;
+}
+
+absl::Status JobTable::CheckInsert(absl::Span<const std::string> ids, size_t bytes,
+                                   const JobStore& store) const {
+  if (closed_.load()) return ShuttingDownError();
+  absl::flat_hash_set<absl::string_view> seen;
+  for (const std::string& id : ids) {
+    if (id.empty()) continue;
+    if (!seen.insert(id).second || Find(id) != nullptr) return JobExistsError(JobName(id));
+    JOBPOOL_ASSIGN_OR_RETURN(const EndedJob ended, store.Get(id));
+    if (ended != nullptr) return JobExistsError(JobName(id));
+  }
+  if (bytes_.load() + bytes > max_bytes_) return PayloadsFullError(static_cast<int64_t>(max_bytes_));
+  return absl::OkStatus();
 }
 
 void JobTable::Erase(const LiveJob& job, const std::function<void()>& last) {

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <atomic>
+#include <bitset>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -12,6 +13,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "server/base/mutex.h"
 #include "server/pipeline/live_job.h"
 #include "server/store/job_store.h"
@@ -27,10 +29,19 @@ class JobTable {
   JobTable(const JobTable&) = delete;
   JobTable& operator=(const JobTable&) = delete;
 
-  /// `store`, if not null, is looked into for the id too; the job is not seen
-  /// before that. ALREADY_EXISTS: the id is taken. RESOURCE_EXHAUSTED: the payloads
-  /// would be too many bytes. UNAVAILABLE: closed.
-  absl::Status Insert(std::shared_ptr<LiveJob> job, const JobStore* store = nullptr);
+  /// Inserts all of `jobs` or none; no one is seen before all can be. `store`, if
+  /// not null, is looked into for the ids too. ALREADY_EXISTS: an id is taken, that
+  /// of the job `*taken`. RESOURCE_EXHAUSTED: the payloads would be too many bytes.
+  /// UNAVAILABLE: closed.
+  absl::Status Insert(absl::Span<const std::shared_ptr<LiveJob>> jobs, const JobStore* store = nullptr,
+                      size_t* taken = nullptr);
+  absl::Status Insert(const std::shared_ptr<LiveJob>& job, const JobStore* store = nullptr) {
+    return Insert(absl::MakeConstSpan(&job, 1), store);
+  }
+
+  /// What Insert would answer now for jobs with these ids ("": one that is free)
+  /// and so many bytes of payload.
+  absl::Status CheckInsert(absl::Span<const std::string> ids, size_t bytes, const JobStore& store) const;
 
   /// Calls `last`, if given, under the same lock: who finds the job in the table
   /// has not seen what `last` does. REQUIRES: `job` is in the table.
@@ -89,10 +100,13 @@ class JobTable {
     bool closed ABSL_GUARDED_BY(mu) = false;
   };
 
-  Shard& ShardOf(absl::string_view id) const {
-    return shards_[absl::Hash<absl::string_view>()(id) % kShards];
-  }
-  static absl::Status Reserve(Shard& shard, const std::string& id, const JobStore& store);
+  using ShardSet = std::bitset<kShards>;
+
+  static size_t ShardIndex(absl::string_view id) { return absl::Hash<absl::string_view>()(id) % kShards; }
+  Shard& ShardOf(absl::string_view id) const { return shards_[ShardIndex(id)]; }
+  absl::Status Reserve(const std::string& id, const JobStore& store);
+  void Unreserve(absl::Span<const std::shared_ptr<LiveJob>> jobs);
+  absl::Status InsertLocked(absl::Span<const std::shared_ptr<LiveJob>> jobs, bool reserved, size_t* taken);
   void AnnounceIfEmpty();
 
   const size_t max_bytes_;

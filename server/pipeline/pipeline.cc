@@ -33,11 +33,12 @@ Pipeline::Pipeline(const PipelineOptions& options, const HandlerRegistry& handle
       reader_(table_, store),
       completion_(table_, store, metrics_, log_, PoolNames(options.pools)),
       pools_(options.pools, {handlers, completion_, metrics_, log_, registry, clock}),
-      admission_(pools_, table_, store, metrics_, clock, options.seed),
+      request_ids_(clock, static_cast<size_t>(options.max_request_ids)),
+      admission_(pools_, table_, reader_, store, request_ids_, metrics_, clock, options.seed),
       control_(table_, store, reader_, pools_, completion_, registry, clock),
       timer_(registry, clock),
       notifier_(reader_, timer_, options.max_waits),
-      upkeep_(timer_, store, pools_) {}
+      upkeep_(timer_, store, pools_, request_ids_) {}
 
 Pipeline::~Pipeline() { Stop(); }
 

@@ -14,6 +14,7 @@
 #include "server/pipeline/job_table.h"
 #include "server/pipeline/notifier.h"
 #include "server/pipeline/pool_set.h"
+#include "server/pipeline/request_ids.h"
 #include "server/pipeline/timer.h"
 #include "server/pipeline/upkeep.h"
 #include "server/store/job_store.h"
@@ -29,6 +30,8 @@ struct PipelineOptions {
   int64_t max_waits = 1'000'000;
   /// Bytes that the payloads of all live jobs may be together.
   size_t max_live_bytes = size_t{1} << 30;
+  /// How many request_ids are remembered.
+  int64_t max_request_ids = 1'000'000;
   /// Random: for job ids.
   uint64_t seed = 0;
 };
@@ -68,6 +71,7 @@ class Pipeline {
   JobReader reader_;
   Completion completion_;
   PoolSet pools_;
+  RequestIds request_ids_;
   Admission admission_;
   Control control_;
   Timer timer_;

@@ -9,17 +9,21 @@ PoolSet::PoolSet(const std::vector<PoolOptions>& pools, const Dispatcher::Depend
     pools_.push_back(std::make_unique<Dispatcher>(pools[i], i, dependencies));
   }
   std::sort(pools_.begin(), pools_.end(),
-            [](const auto& a, const auto& b) { return a->options().name < b->options().name; });
+            [](const auto& a, const auto& b) { return *a->name() < *b->name(); });
 }
 
 Dispatcher* PoolSet::Find(absl::string_view name) const {
   for (const auto& pool : pools_) {
-    if (pool->options().name == name) return pool.get();
+    if (*pool->name() == name) return pool.get();
   }
   return nullptr;
 }
 
 std::string PoolSet::DefaultPool(Kind kind) { return kind == Kind::kSleep ? "blocking" : "compute"; }
+
+void PoolSet::Reconfigure(const std::vector<PoolOptions>& pools) {
+  for (const PoolOptions& options : pools) Find(options.name)->Reconfigure(options);
+}
 
 void PoolSet::Stop() {
   for (const auto& pool : pools_) pool->Stop();

@@ -9,7 +9,7 @@
 
 namespace jobpool {
 
-/// The pools. Thread-safe: constant after construction.
+/// The pools. Thread-safe: which there are is constant after construction.
 class PoolSet {
  public:
   /// One dispatcher for each of `pools`, whose names differ.
@@ -23,6 +23,9 @@ class PoolSet {
 
   /// Where a job of `kind` goes that does not say.
   static std::string DefaultPool(Kind kind);
+
+  /// REQUIRES: each of `pools` names one that there is.
+  void Reconfigure(const std::vector<PoolOptions>& pools);
 
   /// Ends all workers. Idempotent.
   void Stop();

@@ -1,18 +1,19 @@
 #pragma once
 
 #include "server/pipeline/pool_set.h"
+#include "server/pipeline/request_ids.h"
 #include "server/pipeline/timer.h"
 #include "server/store/job_store.h"
 
 namespace jobpool {
 
-/// What has to be done from time to time: once a second it forgets expired jobs,
-/// in small batches, and gives work that a pool could not start a worker for
+/// What has to be done from time to time: once a second it forgets expired jobs
+/// and request ids, in small batches, and gives work that a pool could not start a worker for
 /// another try. Runs on the timer's thread until that stops.
 class Upkeep {
  public:
   /// All outlive the timer's thread.
-  Upkeep(Timer& timer, JobStore& store, PoolSet& pools);
+  Upkeep(Timer& timer, JobStore& store, PoolSet& pools, RequestIds& request_ids);
 
  private:
   void Tick();
@@ -20,6 +21,7 @@ class Upkeep {
   Timer& timer_;
   JobStore& store_;
   PoolSet& pools_;
+  RequestIds& request_ids_;
 };
 
 }  // namespace jobpool

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/job/resource_name.h"
+#include "server/service/fingerprint.h"
 #include "server/service/status_codec.h"
 #include "server/service/time_codec.h"
 
@@ -149,6 +150,23 @@ std::optional<Work> DecodeWork(const v1::Job& job, absl::string_view prefix, Vio
   return std::nullopt;
 }
 
+// Encodes each of `jobs` in the fullest view in which all of them are small enough.
+template <typename Job, typename EncodeOne>
+void EncodeAll(const std::vector<Job>& jobs, EncodeOne encode,
+               google::protobuf::RepeatedPtrField<v1::Job>* encoded) {
+  for (const JobView view : {JobView::kFull, JobView::kWithoutResult, JobView::kBrief}) {
+    encoded->Clear();
+    size_t bytes = 0;
+    for (const Job& job : jobs) {
+      v1::Job* const added = encoded->Add();
+      encode(job, view, added);
+      bytes += added->ByteSizeLong() + 8;  // 8: more than its tag and length
+      if (bytes > kMaxAnswerBytes && view != JobView::kBrief) break;
+    }
+    if (bytes <= kMaxAnswerBytes) return;
+  }
+}
+
 }  // namespace
 
 void EncodeJob(const JobSnapshot& snapshot, JobView view, v1::Job* encoded) {
@@ -211,6 +229,48 @@ JobSpec DecodeJob(const v1::Job& job, absl::string_view prefix, Violations& viol
     spec.options.retention =
         DecodeDuration(job.retention(), path("retention"), violations).value_or(kDefaultRetention);
     CheckRange(spec.options.retention, kMaxRetention, path("retention"), violations);
+  }
+  return spec;
+}
+
+void EncodeJobs(const std::vector<JobHandle>& jobs, google::protobuf::RepeatedPtrField<v1::Job>* encoded) {
+  EncodeAll(
+      jobs,
+      [](const JobHandle& handle, JobView view, v1::Job* job) { EncodeJob(handle.Snapshot(), view, job); },
+      encoded);
+}
+
+void EncodeValidatedJobs(const std::vector<JobRecord>& jobs,
+                         google::protobuf::RepeatedPtrField<v1::Job>* encoded) {
+  EncodeAll(jobs, EncodeValidatedJob, encoded);
+}
+
+void EncodeValidatedJob(const JobRecord& job, JobView view, v1::Job* encoded) {
+  EncodeJob({job, std::nullopt}, view, encoded);
+  encoded->clear_state();
+  encoded->clear_create_time();
+  if (job.id.empty()) encoded->clear_name();
+  if (job.Options().display_name.empty()) encoded->clear_display_name();
+}
+
+JobSpec DecodeSubmission(const v1::Job* job, const std::string& job_id, const std::string& request_id,
+                         absl::string_view prefix, Violations& violations) {
+  JobSpec spec;
+  if (job != nullptr) {
+    spec = DecodeJob(*job, absl::StrCat(prefix, "job"), violations);
+  } else {
+    violations.Add(absl::StrCat(prefix, "job"), "is required");
+  }
+  if (!job_id.empty()) CheckJobId(job_id, absl::StrCat(prefix, "job_id"), violations);
+  spec.id = job_id;
+  if (!request_id.empty()) {
+    const std::optional<RequestId> id = ParseRequestId(request_id);
+    if (!id.has_value()) {
+      violations.Add(absl::StrCat(prefix, "request_id"),
+                     "must be a UUID, such as 5f0c6b1e-7a1d-4c0e-9d55-3b1f0e8f2a46, and not nil");
+    } else if (job != nullptr) {
+      spec.request = RequestKey{*id, FingerprintOf(*job, job_id)};
+    }
   }
   return spec;
 }

@@ -1,11 +1,13 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "jobpool/v1/job.pb.h"
 #include "server/job/job_record.h"
 #include "server/job/validation.h"
+#include "server/pipeline/job_reader.h"
 
 namespace jobpool {
 
@@ -17,6 +19,26 @@ enum class JobView : unsigned char {
 };
 
 void EncodeJob(const JobSnapshot& job, JobView view, v1::Job* encoded);
+
+/// All of `jobs`, with as much of each as leaves the answer below kMaxAnswerBytes:
+/// the smallest view that is needed, the same for all.
+void EncodeJobs(const std::vector<JobHandle>& jobs, google::protobuf::RepeatedPtrField<v1::Job>* encoded);
+
+/// Jobs that were validated only: without what they get when they are accepted.
+void EncodeValidatedJob(const JobRecord& job, JobView view, v1::Job* encoded);
+void EncodeValidatedJobs(const std::vector<JobRecord>& jobs,
+                         google::protobuf::RepeatedPtrField<v1::Job>* encoded);
+
+/// What a request to submit asks for, with a violation for each field that is out
+/// of bounds; `prefix`: the path of the request, empty or with a dot at its end.
+/// `Request`: SubmitJobRequest or RunJobRequest.
+JobSpec DecodeSubmission(const v1::Job* job, const std::string& job_id, const std::string& request_id,
+                         absl::string_view prefix, Violations& violations);
+template <typename Request>
+JobSpec DecodeSubmission(const Request& request, absl::string_view prefix, Violations& violations) {
+  return DecodeSubmission(request.has_job() ? &request.job() : nullptr, request.job_id(),
+                          request.request_id(), prefix, violations);
+}
 
 /// What `job` asks for, with a violation for each field that is out of bounds;
 /// `prefix`: its path in the request (`job`).

@@ -41,6 +41,7 @@ JobService::JobService(Pipeline& pipeline, ServicePool& pool, RpcMetrics& metric
     : pipeline_(pipeline),
       pool_(pool),
       submit_job_(metrics.Method("jobpool.v1.JobService", "SubmitJob")),
+      batch_submit_jobs_(metrics.Method("jobpool.v1.JobService", "BatchSubmitJobs")),
       run_job_(metrics.Method("jobpool.v1.JobService", "RunJob")),
       get_job_(metrics.Method("jobpool.v1.JobService", "GetJob")),
       list_jobs_(metrics.Method("jobpool.v1.JobService", "ListJobs")),
@@ -49,45 +50,87 @@ JobService::JobService(Pipeline& pipeline, ServicePool& pool, RpcMetrics& metric
       cancel_job_(metrics.Method("jobpool.v1.JobService", "CancelJob")),
       delete_job_(metrics.Method("jobpool.v1.JobService", "DeleteJob")) {}
 
-absl::StatusOr<JobSpec> JobService::DecodeSubmission(const v1::Job& job, bool has_job,
-                                                     const std::string& job_id) {
+template <typename Request>
+absl::StatusOr<JobSpec> JobService::Decode(const Request& request) {
   Violations violations;
-  JobSpec spec;
-  if (has_job) {
-    spec = DecodeJob(job, "job", violations);
-  } else {
-    violations.Add("job", "is required");
-  }
-  if (!job_id.empty()) CheckJobId(job_id, "job_id", violations);
-  spec.id = job_id;
-  absl::Status status = violations.ToStatus();
-  if (!status.ok()) {
-    pipeline_.metrics().Rejected(RejectReason::kInvalidField);
-    return status;
-  }
+  JobSpec spec = DecodeSubmission(request, "", violations);
+  JOBPOOL_RETURN_IF_ERROR(Refuse(violations.ToStatus(), 1));
   return spec;
+}
+
+absl::Status JobService::Refuse(absl::Status status, size_t jobs) {
+  if (!status.ok()) pipeline_.metrics().Rejected(RejectReason::kInvalidField, jobs);
+  return status;
+}
+
+absl::Status JobService::Validate(JobSpec spec, v1::Job* response) {
+  std::vector<JobSpec> specs;
+  specs.push_back(std::move(spec));
+  JOBPOOL_ASSIGN_OR_RETURN(const std::vector<JobRecord> records,
+                           pipeline_.admission().Validate(std::move(specs)));
+  EncodeValidatedJob(records.front(), JobView::kFull, response);
+  return absl::OkStatus();
 }
 
 grpc::ServerUnaryReactor* JobService::SubmitJob(grpc::CallbackServerContext* context,
                                                 const v1::SubmitJobRequest* request, v1::Job* response) {
   return AnswerInline(context, *submit_job_, [&]() -> absl::Status {
-    JOBPOOL_ASSIGN_OR_RETURN(JobSpec spec,
-                             DecodeSubmission(request->job(), request->has_job(), request->job_id()));
-    JOBPOOL_ASSIGN_OR_RETURN(const std::shared_ptr<LiveJob> job,
-                             pipeline_.admission().Submit(std::move(spec)));
-    EncodeJob(job->Snapshot(), JobView::kFull, response);
+    JOBPOOL_ASSIGN_OR_RETURN(JobSpec spec, Decode(*request));
+    if (request->validate_only()) return Validate(std::move(spec), response);
+    JOBPOOL_ASSIGN_OR_RETURN(const Submission submission, pipeline_.admission().Submit(std::move(spec)));
+    EncodeJob(submission.job.Snapshot(), JobView::kFull, response);
     return absl::OkStatus();
   });
+}
+
+grpc::ServerUnaryReactor* JobService::BatchSubmitJobs(grpc::CallbackServerContext* context,
+                                                      const v1::BatchSubmitJobsRequest* request,
+                                                      v1::BatchSubmitJobsResponse* response) {
+  return AnswerPooled(context, *batch_submit_jobs_, pool_,
+                      [=, this] { return AnswerBatchSubmitJobs(*request, response); });
+}
+
+absl::Status JobService::AnswerBatchSubmitJobs(const v1::BatchSubmitJobsRequest& request,
+                                               v1::BatchSubmitJobsResponse* response) {
+  const int count = request.requests_size();
+  Violations violations;
+  std::vector<JobSpec> specs;
+  if (count < 1 || count > kMaxBatchRequests) {
+    violations.Add("requests", absl::StrCat("must be 1 to ", kMaxBatchRequests, " requests, are ", count));
+  } else {
+    specs.reserve(static_cast<size_t>(count));
+    for (int i = 0; i < count; ++i) {
+      const std::string prefix = absl::StrCat("requests[", i, "].");
+      specs.push_back(DecodeSubmission(request.requests(i), prefix, violations));
+      if (request.requests(i).validate_only()) {
+        violations.Add(absl::StrCat(prefix, "validate_only"), "must be said of the batch");
+      }
+    }
+  }
+  JOBPOOL_RETURN_IF_ERROR(Refuse(violations.ToStatus(), static_cast<size_t>(count)));
+  if (request.validate_only()) {
+    JOBPOOL_ASSIGN_OR_RETURN(const std::vector<JobRecord> records,
+                             pipeline_.admission().Validate(std::move(specs)));
+    EncodeValidatedJobs(records, response->mutable_jobs());
+  } else {
+    JOBPOOL_ASSIGN_OR_RETURN(const std::vector<JobHandle> jobs,
+                             pipeline_.admission().SubmitAll(std::move(specs)));
+    EncodeJobs(jobs, response->mutable_jobs());
+  }
+  return absl::OkStatus();
 }
 
 grpc::ServerUnaryReactor* JobService::RunJob(grpc::CallbackServerContext* context,
                                              const v1::RunJobRequest* request, v1::Job* response) {
   const CallCount count(*run_job_);
-  absl::StatusOr<JobSpec> spec = DecodeSubmission(request->job(), request->has_job(), request->job_id());
-  if (spec.ok()) return RunJobCall::Start(pipeline_, count, *std::move(spec), request->detach(), response);
+  absl::StatusOr<JobSpec> spec = Decode(*request);
+  if (spec.ok() && !request->validate_only()) {
+    return RunJobCall::Start(pipeline_, count, *std::move(spec), request->detach(), response);
+  }
+  const absl::Status status = spec.ok() ? Validate(*std::move(spec), response) : spec.status();
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  count.Done(spec.status());
-  reactor->Finish(ToGrpcStatus(spec.status()));
+  count.Done(status);
+  reactor->Finish(ToGrpcStatus(status));
   return reactor;
 }
 

@@ -19,6 +19,9 @@ class JobService final : public v1::JobService::CallbackService {
 
   grpc::ServerUnaryReactor* SubmitJob(grpc::CallbackServerContext* context,
                                       const v1::SubmitJobRequest* request, v1::Job* response) override;
+  grpc::ServerUnaryReactor* BatchSubmitJobs(grpc::CallbackServerContext* context,
+                                            const v1::BatchSubmitJobsRequest* request,
+                                            v1::BatchSubmitJobsResponse* response) override;
   grpc::ServerUnaryReactor* RunJob(grpc::CallbackServerContext* context, const v1::RunJobRequest* request,
                                    v1::Job* response) override;
   grpc::ServerUnaryReactor* GetJob(grpc::CallbackServerContext* context, const v1::GetJobRequest* request,
@@ -36,7 +39,13 @@ class JobService final : public v1::JobService::CallbackService {
                                       google::protobuf::Empty* response) override;
 
  private:
-  absl::StatusOr<JobSpec> DecodeSubmission(const v1::Job& job, bool has_job, const std::string& job_id);
+  template <typename Request>
+  absl::StatusOr<JobSpec> Decode(const Request& request);
+  // Counts it where it is a refusal.
+  absl::Status Refuse(absl::Status status, size_t jobs);
+  absl::Status Validate(JobSpec spec, v1::Job* response);
+  absl::Status AnswerBatchSubmitJobs(const v1::BatchSubmitJobsRequest& request,
+                                     v1::BatchSubmitJobsResponse* response);
   absl::Status AnswerListJobs(const v1::ListJobsRequest& request, v1::ListJobsResponse* response);
   absl::Status AnswerUpdateJob(const v1::UpdateJobRequest& request, v1::Job* response);
 
@@ -44,6 +53,7 @@ class JobService final : public v1::JobService::CallbackService {
   ServicePool& pool_;
 
   const std::unique_ptr<MethodMetrics> submit_job_;
+  const std::unique_ptr<MethodMetrics> batch_submit_jobs_;
   const std::unique_ptr<MethodMetrics> run_job_;
   const std::unique_ptr<MethodMetrics> get_job_;
   const std::unique_ptr<MethodMetrics> list_jobs_;

@@ -16,7 +16,7 @@ namespace {
 constexpr char kListPools[] = "ListPools";
 
 void EncodePool(const Dispatcher& pool, const RollCall& roll_call, v1::Pool* encoded) {
-  const PoolOptions& options = pool.options();
+  const PoolOptions options = pool.options();
   encoded->set_name(PoolName(options.name));
   encoded->set_min_threads(options.min_threads);
   encoded->set_max_threads(options.max_threads);
@@ -66,7 +66,7 @@ absl::Status PoolService::AnswerListPools(const v1::ListPoolsRequest& request,
   JOBPOOL_RETURN_IF_ERROR(violations.ToStatus());
   const RollCall roll_call = registry_.Snapshot();
   for (const auto& pool : pools_.all()) {
-    const std::string& name = pool->options().name;
+    const std::string& name = *pool->name();
     if (name <= after) continue;
     if (static_cast<size_t>(response->pools_size()) == page_size) {
       response->set_next_page_token(MakePageToken(kListPools, after));

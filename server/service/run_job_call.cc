@@ -20,29 +20,32 @@ grpc::ServerUnaryReactor* RunJobCall::Start(Pipeline& pipeline, const CallCount&
 }
 
 void RunJobCall::Submit(JobSpec spec) {
-  absl::StatusOr<std::shared_ptr<LiveJob>> job =
-      pipeline_.admission().Submit(std::move(spec), shared_from_this());
-  if (!job.ok()) {
-    FinishOnce(job.status());
+  absl::StatusOr<Submission> submission = pipeline_.admission().Submit(std::move(spec), shared_from_this());
+  if (!submission.ok()) {
+    FinishOnce(submission.status());
     return;
   }
   // gRPC calls OnCancel only once Start has returned.
   MutexLock lock(mu_);
-  if (!finished_) job_ = *std::move(job);
+  if (finished_) return;
+  job_ = std::move(submission->job.live);
+  if (submission->duplicate) owns_job_ = false;
 }
 
 void RunJobCall::OnJobEnd(const EndedJob& job) { FinishOnce(absl::OkStatus(), job); }
 
 void RunJobCall::OnCancel() {
   std::shared_ptr<LiveJob> job;
+  bool owned = false;
   {
     MutexLock lock(mu_);
     job = job_;
+    owned = owns_job_;
   }
   FinishOnce(CallCancelledError());
   if (job == nullptr) return;
   job->RemoveWaiter(this);
-  if (!detach_) pipeline_.control().Cancel(job, CancelReason::kCallerGone);
+  if (owned) pipeline_.control().Cancel(job, CancelReason::kCallerGone);
 }
 
 void RunJobCall::OnDone() {

@@ -30,7 +30,7 @@ class RunJobCall final : public grpc::ServerUnaryReactor,
 
  private:
   RunJobCall(Pipeline& pipeline, const CallCount& count, bool detach, v1::Job* response)
-      : pipeline_(pipeline), count_(count), detach_(detach), response_(response) {}
+      : pipeline_(pipeline), count_(count), response_(response), owns_job_(!detach) {}
 
   void Submit(JobSpec spec);
   /// Finishes the call, unless that was done; `job` is its answer.
@@ -42,12 +42,12 @@ class RunJobCall final : public grpc::ServerUnaryReactor,
 
   Pipeline& pipeline_;
   const CallCount count_;
-  const bool detach_;
 
   Mutex mu_;
   bool finished_ ABSL_GUARDED_BY(mu_) = false;
   v1::Job* const response_ ABSL_PT_GUARDED_BY(mu_);  // valid until finished_
   std::shared_ptr<LiveJob> job_ ABSL_GUARDED_BY(mu_);
+  bool owns_job_ ABSL_GUARDED_BY(mu_);  // whose end it asks for when its caller goes
   std::shared_ptr<RunJobCall> grpc_reference_ ABSL_GUARDED_BY(mu_);  // until OnDone
 };
 

@@ -27,21 +27,6 @@ std::optional<MonotonicTime> CallDeadline(const grpc::CallbackServerContext& con
   return Later(now, left - margin - std::max(left, absl::ZeroDuration()) / 100);
 }
 
-// All the jobs, with as much of each as leaves the answer small enough.
-void EncodeJobs(const std::vector<JobHandle>& jobs, v1::WaitJobsResponse* response) {
-  for (const JobView view : {JobView::kFull, JobView::kWithoutResult, JobView::kBrief}) {
-    response->clear_jobs();
-    size_t bytes = 0;
-    for (const JobHandle& handle : jobs) {
-      v1::Job* const job = response->add_jobs();
-      EncodeJob(handle.Snapshot(), view, job);
-      bytes += job->ByteSizeLong() + 8;  // 8: more than its tag and length
-      if (bytes > kMaxAnswerBytes && view != JobView::kBrief) break;
-    }
-    if (bytes <= kMaxAnswerBytes) return;
-  }
-}
-
 WaitArguments Decode(const grpc::CallbackServerContext& context, const v1::WaitJobsRequest& request,
                      MonotonicTime now, Violations& violations) {
   WaitArguments arguments;
@@ -124,7 +109,7 @@ void WaitJobsCall::Answer(bool timed_out) {
   {
     MutexLock lock(mu_);
     if (finished_) return;
-    EncodeJobs(join_->jobs(), response_);
+    EncodeJobs(join_->jobs(), response_->mutable_jobs());
     response_->set_timed_out(timed_out);
   }
   FinishOnce(absl::OkStatus());

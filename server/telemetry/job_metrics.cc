@@ -12,8 +12,9 @@ namespace {
 const prometheus::Histogram::BucketBoundaries kJobSeconds = {
     0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1e3, 3000, 10000, 30000, 1e5, 300000, 1e6};
 
-constexpr const char* kRejectReasons[] = {"invalid_field", "pool_not_found", "job_exists",
-                                          "queue_full",    "payloads_full",  "shutting_down"};
+constexpr const char* kRejectReasons[] = {
+    "invalid_field",    "pool_not_found", "job_not_found", "job_exists",        "request_id_reused",
+    "request_ids_full", "queue_full",     "payloads_full", "store_unavailable", "shutting_down"};
 
 }  // namespace
 
@@ -87,8 +88,8 @@ void JobMetrics::Submitted(size_t kind, size_t pool) {
   handles_->submitted[kind * handles_->pools + pool]->Increment();
 }
 
-void JobMetrics::Rejected(RejectReason reason) {
-  handles_->rejected[static_cast<size_t>(reason)]->Increment();
+void JobMetrics::Rejected(RejectReason reason, size_t jobs) {
+  handles_->rejected[static_cast<size_t>(reason)]->Increment(static_cast<double>(jobs));
 }
 
 void JobMetrics::Started(size_t pool, absl::Duration queued_for) {

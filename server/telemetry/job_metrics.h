@@ -17,9 +17,13 @@ namespace jobpool {
 enum class RejectReason : unsigned char {
   kInvalidField,
   kPoolNotFound,
+  kJobNotFound,  // that the same request made before
   kJobExists,
+  kRequestIdReused,
+  kRequestIdsFull,
   kQueueFull,
   kPayloadsFull,
+  kStoreUnavailable,
   kShuttingDown
 };
 
@@ -39,7 +43,7 @@ class JobMetrics {
   ~JobMetrics();
 
   void Submitted(size_t kind, size_t pool);
-  void Rejected(RejectReason reason);
+  void Rejected(RejectReason reason, size_t jobs = 1);
   void Started(size_t pool, absl::Duration queued_for);
   /// A job that has run has ended.
   void Ran(size_t kind, absl::Duration run_for, absl::Duration cpu_time);

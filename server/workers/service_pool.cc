@@ -8,8 +8,8 @@ namespace {
 ThreadPoolOptions ServiceThreads(int min_threads, int max_threads) {
   ThreadPoolOptions options;
   options.role = ThreadRole::kService;
-  options.min_threads = min_threads;
-  options.max_threads = max_threads;
+  options.size.min_threads = min_threads;
+  options.size.max_threads = max_threads;
   return options;
 }
 

@@ -8,9 +8,14 @@ namespace jobpool {
 
 ThreadPool::ThreadPool(ThreadPoolOptions options, ThreadRegistry& registry, WorkSource& source,
                        const Clock& clock)
-    : options_(std::move(options)), registry_(registry), source_(source), clock_(clock) {
+    : name_(std::move(options.name)),
+      role_(options.role),
+      registry_(registry),
+      source_(source),
+      clock_(clock),
+      size_(options.size) {
   MutexLock lock(mu_);
-  for (int i = 0; i < options_.min_threads; ++i) StartWorker();
+  for (int i = 0; i < size_.min_threads; ++i) StartWorker();
   while (registered_ < threads_) registered_cv_.Wait(mu_);
 }
 
@@ -23,15 +28,31 @@ ThreadPool::~ThreadPool() { Stop(); }
 void ThreadPool::Notify() {
   if (idle_count_.load() == 0 && at_max_.load()) return;
   MutexLock lock(mu_);
-  if (stopping_) return;
+  if (!stopping_) WakeOrStartWorker();
+}
+
+void ThreadPool::WakeOrStartWorker() {
   if (!idle_.empty()) {
     Worker* worker = idle_.back();
     RemoveFromIdle(worker);
     worker->woken = true;
     worker->wake.NotifyOne();
-  } else if (threads_ < options_.max_threads) {
+  } else if (threads_ < size_.max_threads) {
     StartWorker();
   }
+}
+
+void ThreadPool::Resize(const ThreadPoolSize& size) {
+  MutexLock lock(mu_);
+  size_ = size;
+  CountThread(0);
+  if (stopping_) return;
+  while (threads_ < size_.min_threads) {
+    const int before = threads_;
+    StartWorker();
+    if (threads_ == before) break;  // no more to be had
+  }
+  for (Worker* worker : idle_) worker->wake.NotifyOne();  // their time may be over, or longer
 }
 
 void ThreadPool::Stop() {
@@ -61,23 +82,30 @@ void ThreadPool::StartWorker() {
 }
 
 void ThreadPool::RunWorker(std::list<Worker>::iterator self) {
-  RegisteredThread thread(registry_, options_.role, options_.name);
+  RegisteredThread thread(registry_, role_, name_);
   {
     MutexLock lock(mu_);
     ++registered_;
     registered_cv_.NotifyAll();
   }
   do {
-    while (source_.RunOne(thread)) {
+    while (!over_max_.load(std::memory_order_relaxed) && source_.RunOne(thread)) {
     }
   } while (AwaitWork(self));
 }
 
 bool ThreadPool::AwaitWork(std::list<Worker>::iterator self) {
-  const MonotonicTime deadline = Later(clock_.Monotonic(), options_.idle_timeout);
+  const MonotonicTime idle_since = clock_.Monotonic();
   Worker& worker = *self;
   MutexLock lock(mu_);
   worker.woken = false;
+  if (threads_ > size_.max_threads && !stopping_) {
+    CountThread(-1);
+    Retire(self);
+    // It may have been woken for work that it now leaves.
+    if (source_.HasWork()) WakeOrStartWorker();
+    return false;
+  }
   idle_.push_back(&worker);
   idle_count_.store(static_cast<int>(idle_.size()));
   if (source_.HasWork()) {
@@ -85,8 +113,9 @@ bool ThreadPool::AwaitWork(std::list<Worker>::iterator self) {
     return true;
   }
   while (!worker.woken && !stopping_) {
-    const bool kept = threads_ <= options_.min_threads;
-    if (!kept && clock_.Monotonic() >= deadline) break;
+    const bool kept = threads_ <= size_.min_threads;
+    const MonotonicTime deadline = Later(idle_since, size_.idle_timeout);
+    if (threads_ > size_.max_threads || (!kept && clock_.Monotonic() >= deadline)) break;
     clock_.WaitUntil(worker.wake, mu_, kept ? MonotonicTime::max() : deadline);
   }
   if (worker.woken) return true;
@@ -119,7 +148,8 @@ void ThreadPool::RemoveFromIdle(Worker* worker) {
 
 void ThreadPool::CountThread(int change) {
   threads_ += change;
-  at_max_.store(threads_ >= options_.max_threads);
+  at_max_.store(threads_ >= size_.max_threads);
+  over_max_.store(threads_ > size_.max_threads);
 }
 
 }  // namespace jobpool

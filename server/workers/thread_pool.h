@@ -14,12 +14,17 @@
 
 namespace jobpool {
 
+/// How many threads there are when.
+struct ThreadPoolSize {
+  int min_threads = 0;  // started at once and kept
+  int max_threads = 1;  // at least 1, and min_threads
+  absl::Duration idle_timeout = absl::Seconds(10);
+};
+
 struct ThreadPoolOptions {
   std::string name;
   ThreadRole role = ThreadRole::kWorker;
-  int min_threads = 0;  // started at once and kept
-  int max_threads = 1;  // at least 1
-  absl::Duration idle_timeout = absl::Seconds(10);
+  ThreadPoolSize size;
 };
 
 /// Threads that take from one source: more while work waits, fewer when they
@@ -36,7 +41,9 @@ class ThreadPool final : public Executor {
   void Notify() override;
   void Stop() override;
 
-  const ThreadPoolOptions& options() const { return options_; }
+  /// Starts what is missing to the minimum at once. Threads beyond the maximum end
+  /// when they have run what they are on.
+  void Resize(const ThreadPoolSize& size);
 
   /// How often the system refused a thread.
   uint64_t failed_starts() const { return failed_starts_.load(std::memory_order_relaxed); }
@@ -49,6 +56,7 @@ class ThreadPool final : public Executor {
   };
 
   void StartWorker() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void WakeOrStartWorker() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void RunWorker(std::list<Worker>::iterator self);
   /// Waits for work; returns false when the worker shall end.
   bool AwaitWork(std::list<Worker>::iterator self);
@@ -56,7 +64,8 @@ class ThreadPool final : public Executor {
   void RemoveFromIdle(Worker* worker) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CountThread(int change) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
-  const ThreadPoolOptions options_;
+  const std::string name_;
+  const ThreadRole role_;
   ThreadRegistry& registry_;
   WorkSource& source_;
   const Clock& clock_;
@@ -64,9 +73,11 @@ class ThreadPool final : public Executor {
   // Copies for Notify to read without the lock; written under mu_.
   std::atomic<int> idle_count_{0};
   std::atomic<bool> at_max_{false};
+  std::atomic<bool> over_max_{false};
   std::atomic<uint64_t> failed_starts_{0};
 
   Mutex mu_;
+  ThreadPoolSize size_ ABSL_GUARDED_BY(mu_);
   CondVar registered_cv_;
   std::list<Worker> workers_ ABSL_GUARDED_BY(mu_);
   std::list<Worker> retired_ ABSL_GUARDED_BY(mu_);  // ended or about to, not joined

@@ -57,7 +57,7 @@ int main(int argc, char** argv) {
     const auto job = pipeline.admission().Submit(Spec(NoopWork{}));
     if (!job.ok()) return 1;
     v1::Job encoded;
-    EncodeJob((*job)->Snapshot(), JobView::kFull, &encoded);
+    EncodeJob(job->job.Snapshot(), JobView::kFull, &encoded);
     serialized += static_cast<double>(encoded.ByteSizeLong());
   }
   const double grown = ResidentBytes() - before;

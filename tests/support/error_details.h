@@ -10,6 +10,7 @@
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "server/job/errors.h"
 
 namespace jobpool {
 
@@ -22,12 +23,6 @@ std::optional<Detail> FindDetail(const absl::Status& status) {
   Detail detail;
   if (!payload.has_value() || !detail.ParseFromString(std::string(*payload))) return std::nullopt;
   return detail;
-}
-
-/// The reason in the ErrorInfo of `status`; empty if there is none.
-inline std::string ReasonOf(const absl::Status& status) {
-  const auto info = FindDetail<google::rpc::ErrorInfo>(status);
-  return info.has_value() ? info->reason() : "";
 }
 
 inline std::map<std::string, std::string> MetadataOf(const absl::Status& status) {

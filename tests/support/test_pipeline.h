@@ -68,9 +68,9 @@ class TestPipeline {
   /// REQUIRES: it is accepted. What a test cannot go on without ends it by an
   /// exception, which GoogleTest reports, here and in AwaitEnd.
   std::shared_ptr<LiveJob> Submit(JobSpec spec) {
-    absl::StatusOr<std::shared_ptr<LiveJob>> job = pipeline_->admission().Submit(std::move(spec));
-    if (!job.ok()) throw std::runtime_error(job.status().ToString());
-    return *std::move(job);
+    absl::StatusOr<Submission> submission = pipeline_->admission().Submit(std::move(spec));
+    if (!submission.ok()) throw std::runtime_error(submission.status().ToString());
+    return std::move(submission->job.live);
   }
 
   /// A job that sleeps until it is cancelled, and does so when this returns.

@@ -91,8 +91,8 @@ class PipelineStressTest : public ::testing::Test {
       return;
     }
     MutexLock lock(mu_);
-    ids_.push_back((*job)->id());
-    accepted_.push_back(*job);
+    ids_.push_back(job->job.live->id());
+    accepted_.push_back(job->job.live);
   }
 
   void WaitForSome(std::mt19937& random) {

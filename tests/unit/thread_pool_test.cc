@@ -21,9 +21,7 @@ namespace {
 ThreadPoolOptions Threads(int min, int max, absl::Duration idle_timeout = absl::Seconds(10)) {
   ThreadPoolOptions options;
   options.name = "p";
-  options.min_threads = min;
-  options.max_threads = max;
-  options.idle_timeout = idle_timeout;
+  options.size = {min, max, idle_timeout};
   return options;
 }
 
@@ -188,6 +186,74 @@ TEST_F(ThreadPoolTest, StopEndsIdleThreads) {
   EXPECT_EQ(count(), 0);
 }
 
+TEST_F(ThreadPoolTest, ALargerPoolTakesWhatWaits) {
+  ThreadPool pool(Threads(0, 1), registry_, source_, clock_);
+  const auto first = Hold(pool);
+  const auto second = Push(pool);
+  EXPECT_EQ(count(), 1);
+  pool.Resize({0, 2, absl::Seconds(10)});
+  pool.Notify();
+  second->started.Await();
+  EXPECT_EQ(count(), 2);
+  first->go.Open();
+  second->go.Open();
+}
+
+TEST_F(ThreadPoolTest, ARaisedMinimumStartsThreadsAtOnce) {
+  ThreadPool pool(Threads(0, 1), registry_, source_, clock_);
+  pool.Resize({3, 3, absl::Seconds(10)});
+  EXPECT_TRUE(Eventually([&] { return count() == 3; }));
+  pool.Resize({1, 3, absl::Seconds(10)});
+  clock_.AwaitSleepers(3);
+  clock_.Advance(absl::Seconds(10));
+  EXPECT_TRUE(Eventually([&] { return count() == 1; }));
+}
+
+TEST_F(ThreadPoolTest, ASmallerPoolStopsNobodyAndLosesNothing) {
+  ThreadPool pool(Threads(4, 4), registry_, source_, clock_);
+  std::vector<std::shared_ptr<Held>> running;
+  for (int i = 0; i < 4; ++i) running.push_back(Hold(pool));
+  std::vector<std::shared_ptr<Held>> waiting;
+  for (int i = 0; i < 6; ++i) waiting.push_back(Push(pool));
+  pool.Resize({1, 1, absl::Seconds(10)});
+  EXPECT_EQ(count(), 4);
+  for (const auto& held : running) held->go.Open();
+  EXPECT_TRUE(Eventually([&] { return count() == 1; }));
+  for (const auto& held : waiting) held->go.Open();
+  for (const auto& held : waiting) EXPECT_TRUE(held->started.Await());
+  EXPECT_EQ(count(), 1);
+}
+
+TEST_F(ThreadPoolTest, IdleThreadsBeyondTheMaximumEndAtOnce) {
+  ThreadPool pool(Threads(3, 3), registry_, source_, clock_);
+  clock_.AwaitSleepers(3);
+  pool.Resize({0, 2, absl::Seconds(10)});
+  EXPECT_TRUE(Eventually([&] { return count() == 2; }));
+  pool.Resize({0, 2, absl::ZeroDuration()});
+  EXPECT_TRUE(Eventually([&] { return count() == 0; }));
+}
+
+TEST_F(ThreadPoolTest, NothingIsLostWhileItIsResized) {
+  ThreadPool pool(Threads(0, 8, absl::Microseconds(50)), registry_, source_);
+  std::atomic<bool> stop{false};
+  std::thread resizer([&] {
+    for (int i = 0; !stop.load(); ++i) pool.Resize({i % 3, i % 7 + 2, absl::Microseconds(i % 100)});
+  });
+  constexpr int kTasks = 20'000;
+  std::atomic<int> done{0};
+  for (int i = 0; i < kTasks; ++i) {
+    source_.Push([&](RegisteredThread&) { done.fetch_add(1); });
+    pool.Notify();
+    // Now and then it runs dry, so that threads idle and end.
+    if (i % 50 == 0) {
+      ASSERT_TRUE(Eventually([&] { return done.load() == i + 1; })) << i;
+    }
+  }
+  EXPECT_TRUE(Eventually([&] { return done.load() == kTasks; }));
+  stop = true;
+  resizer.join();
+}
+
 // A worker that goes idle, or ends, and a source that gets work must not miss
 // each other: the next piece comes when the last is just done, while the worker
 // is anywhere on its way to sleep or out.
@@ -219,7 +285,7 @@ class ThreadPoolStressTest : public ::testing::TestWithParam<ThreadPoolOptions> 
 
 TEST_P(ThreadPoolStressTest, NoWorkIsMissed) {
   ThreadPool pool(GetParam(), registry_, source_);
-  const bool starts_often = GetParam().idle_timeout < absl::Milliseconds(1);
+  const bool starts_often = GetParam().size.idle_timeout < absl::Milliseconds(1);
   EXPECT_TRUE(PingPong(pool, starts_often ? 3000 : 30'000));
   pool.Stop();
   EXPECT_EQ(registry_.Count().total(), 0);
@@ -230,7 +296,7 @@ TEST_P(ThreadPoolStressTest, NoWorkOfSeveralIsMissed) {
   std::vector<std::thread> producers;
   for (int p = 0; p < 2; ++p) producers.emplace_back([&] { EXPECT_TRUE(PingPong(pool, 1000)); });
   for (std::thread& producer : producers) producer.join();
-  EXPECT_LE(registry_.Count().total(), GetParam().max_threads + 1);  // one may be on its way out
+  EXPECT_LE(registry_.Count().total(), GetParam().size.max_threads + 1);  // one may be on its way out
 }
 
 INSTANTIATE_TEST_SUITE_P(Sizes, ThreadPoolStressTest,

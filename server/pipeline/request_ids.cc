@@ -1,0 +1,51 @@
+#include "server/pipeline/request_ids.h"
+
+#include "server/job/bounds.h"
+#include "server/job/errors.h"
+#include "server/job/resource_name.h"
+
+namespace jobpool {
+namespace {
+
+// A thousandth of a second, about.
+constexpr int kBatch = 10'000;
+
+}  // namespace
+
+absl::StatusOr<std::string> RequestIds::Find(const RequestKey& request) const {
+  const auto found = entries_.find(request.id);
+  if (found == entries_.end()) return std::string();
+  if (!(found->second.payload == request.payload)) return RequestIdReusedError(JobName(found->second.job_id));
+  return found->second.job_id;
+}
+
+absl::Status RequestIds::CheckRoom(size_t count) {
+  ForgetExpiredLocked();
+  if (entries_.size() + count <= max_ids_) return absl::OkStatus();
+  absl::Duration delay = kRequestIdLifetime;
+  if (count <= max_ids_) {
+    const size_t last = entries_.size() + count - max_ids_ - 1;  // that has to go first
+    delay = absl::FromChrono(expiry_[last].first - clock_.Monotonic());
+  }
+  return RequestIdsFullError(static_cast<int64_t>(max_ids_), delay);
+}
+
+void RequestIds::Remember(const RequestKey& request, std::string job_id) {
+  entries_.emplace(request.id, Entry{request.payload, std::move(job_id)});
+  expiry_.emplace_back(Later(clock_.Monotonic(), kRequestIdLifetime), request.id);
+}
+
+void RequestIds::ForgetExpired() {
+  MutexLock lock(mu_);
+  ForgetExpiredLocked();
+}
+
+void RequestIds::ForgetExpiredLocked() {
+  const MonotonicTime now = clock_.Monotonic();
+  for (int n = 0; n < kBatch && !expiry_.empty() && expiry_.front().first <= now; ++n) {
+    entries_.erase(expiry_.front().second);
+    expiry_.pop_front();
+  }
+}
+
+}  // namespace jobpool

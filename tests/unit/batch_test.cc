@@ -1,0 +1,217 @@
+// Jobs that come in together, and requests that come again.
+
+#include <atomic>
+#include <gmock/gmock.h>
+#include <thread>
+
+#include <gtest/gtest.h>
+
+#include "tests/support/error_details.h"
+#include "tests/support/fake_clock.h"
+#include "tests/support/test_pipeline.h"
+
+namespace jobpool {
+namespace {
+
+using ::testing::ElementsAre;
+
+JobSpec Named(JobSpec spec, uint64_t request, uint64_t payload = 0) {
+  spec.request = RequestKey{RequestId{request, 1}, Fingerprint{payload, 0}};
+  return spec;
+}
+
+class BatchTest : public ::testing::Test {
+ protected:
+  // Refused with `reason`, and nothing of it is left.
+  void ExpectRefused(std::vector<JobSpec> specs, absl::string_view reason) {
+    const size_t live = pipeline_->live_jobs();
+    EXPECT_EQ(ReasonOf(pipeline_->admission().Validate(specs).status()), reason);
+    EXPECT_EQ(ReasonOf(pipeline_->admission().SubmitAll(std::move(specs)).status()), reason);
+    EXPECT_EQ(pipeline_->live_jobs(), live);
+  }
+
+  int64_t Queued(absl::string_view pool) { return pipeline_->pools().Find(pool)->Load().queued_jobs; }
+
+  TestPipeline pipeline_{{{MakePool("blocking", 1, 1, 3), MakePool("compute", 1, 1)}}};
+};
+
+TEST_F(BatchTest, AcceptsAllInTheirOrder) {
+  pipeline_.SubmitBlocker();
+  const auto jobs = pipeline_->admission().SubmitAll(
+      {SleepSpec(absl::ZeroDuration(), "a"), NoopSpec("b"), SleepSpec(absl::ZeroDuration(), "c")});
+  ASSERT_TRUE(jobs.ok()) << jobs.status();
+  std::vector<std::string> ids;
+  for (const JobHandle& job : *jobs) ids.push_back(job.Snapshot().record.id);
+  EXPECT_THAT(ids, ElementsAre("a", "b", "c"));
+  EXPECT_EQ(Queued("blocking"), 2);
+  EXPECT_EQ(pipeline_.AwaitEnd("b").record.state, JobState::kSucceeded);
+  EXPECT_LT((*jobs)[0].Snapshot().record.number, (*jobs)[2].Snapshot().record.number);
+}
+
+TEST_F(BatchTest, OneThatCannotBeAcceptedRefusesAll) {
+  pipeline_.SubmitBlocker();
+  pipeline_.Submit(SleepSpec(absl::Hours(1), "taken"));
+  ExpectRefused({NoopSpec("x"), NoopSpec("taken")}, "JOB_EXISTS");
+  ExpectRefused({NoopSpec("x"), NoopSpec("x")}, "JOB_EXISTS");
+  JobSpec elsewhere = NoopSpec();
+  elsewhere.pool = "nowhere";
+  ExpectRefused({NoopSpec("x"), elsewhere}, "POOL_NOT_FOUND");
+  // One place is taken, three are asked for of three; the other pool has room.
+  ExpectRefused(
+      {NoopSpec("x"), SleepSpec(absl::Hours(1)), SleepSpec(absl::Hours(1)), SleepSpec(absl::Hours(1))},
+      "QUEUE_FULL");
+  // The ids and the places are free again.
+  EXPECT_TRUE(pipeline_->admission()
+                  .SubmitAll({NoopSpec("x"), SleepSpec(absl::Hours(1)), SleepSpec(absl::Hours(1))})
+                  .ok());
+  EXPECT_EQ(Queued("blocking"), 3);
+}
+
+TEST_F(BatchTest, RefusalsAreCountedByJob) {
+  EXPECT_FALSE(pipeline_->admission().SubmitAll({NoopSpec("x"), NoopSpec("x"), NoopSpec()}).ok());
+  double rejected = 0;
+  for (const auto& family : pipeline_.metrics().Collect()) {
+    if (family.name != "jobpool_jobs_rejected_total") continue;
+    for (const auto& metric : family.metric) rejected += metric.counter.value;
+  }
+  EXPECT_EQ(rejected, 3);
+}
+
+TEST_F(BatchTest, ValidatingChangesNothing) {
+  JobSpec spec = SleepSpec(absl::Hours(1), "x");
+  spec.options.display_name = "one";
+  for (int i = 0; i < 5; ++i) {  // more than fit
+    const auto records = pipeline_->admission().Validate({Named(spec, 1), NoopSpec()});
+    ASSERT_TRUE(records.ok()) << records.status();
+    EXPECT_EQ((*records)[0].DisplayName(), "one");
+    EXPECT_EQ(*(*records)[0].pool, "blocking");
+    EXPECT_EQ(*(*records)[1].pool, "compute");
+  }
+  EXPECT_EQ(pipeline_->live_jobs(), 0u);
+  EXPECT_TRUE(pipeline_->admission().Submit(Named(spec, 1)).ok());
+}
+
+TEST_F(BatchTest, ValidatingSaysThatTheServerShutsDown) {
+  pipeline_->Close([] {});
+  ExpectRefused({NoopSpec()}, "SHUTTING_DOWN");
+}
+
+TEST_F(BatchTest, TheSameRequestMakesOneJob) {
+  const auto first = pipeline_->admission().Submit(Named(NoopSpec(), 1));
+  ASSERT_TRUE(first.ok());
+  EXPECT_FALSE(first->duplicate);
+  const std::string id = first->job.Key().id;
+  pipeline_.AwaitEnd(id);
+  ASSERT_TRUE(pipeline_.AwaitNoLiveJobs());
+  const auto second = pipeline_->admission().Submit(Named(NoopSpec(), 1));
+  ASSERT_TRUE(second.ok());
+  EXPECT_TRUE(second->duplicate);
+  EXPECT_EQ(second->job.Key().id, id);
+  EXPECT_EQ(second->job.Snapshot().record.state, JobState::kSucceeded);  // as it stands
+  EXPECT_EQ(ReasonOf(pipeline_->admission().Submit(Named(NoopSpec(), 1, 7)).status()), "REQUEST_ID_REUSED");
+  EXPECT_NE(pipeline_->admission().Submit(Named(NoopSpec(), 2))->job.Key().id, id);
+}
+
+TEST_F(BatchTest, ARefusedRequestIsNotRemembered) {
+  pipeline_.SubmitBlocker();
+  const auto fill = pipeline_->admission().SubmitAll(std::vector<JobSpec>(3, SleepSpec(absl::Hours(1))));
+  ASSERT_TRUE(fill.ok());
+  const JobSpec spec = Named(SleepSpec(absl::Hours(1)), 1);
+  EXPECT_EQ(ReasonOf(pipeline_->admission().Submit(spec).status()), "QUEUE_FULL");
+  ASSERT_TRUE(pipeline_->control().Cancel((*fill)[0].Key().id).ok());
+  const auto again = pipeline_->admission().Submit(spec);
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_FALSE(again->duplicate);
+}
+
+TEST_F(BatchTest, ARequestWhoseJobIsGoneDoesNotRunItAgain) {
+  const std::string id = pipeline_->admission().Submit(Named(NoopSpec(), 1))->job.Key().id;
+  pipeline_.AwaitEnd(id);
+  ASSERT_TRUE(pipeline_.AwaitNoLiveJobs());
+  ASSERT_TRUE(pipeline_->control().Delete(id).ok());
+  EXPECT_EQ(ReasonOf(pipeline_->admission().Submit(Named(NoopSpec(), 1)).status()), "JOB_NOT_FOUND");
+}
+
+TEST_F(BatchTest, EqualRequestsInABatchMakeOneJob) {
+  const auto jobs = pipeline_->admission().SubmitAll(
+      {Named(NoopSpec(), 1), NoopSpec(), Named(NoopSpec(), 1), Named(NoopSpec(), 2)});
+  ASSERT_TRUE(jobs.ok()) << jobs.status();
+  EXPECT_EQ((*jobs)[0].Key().id, (*jobs)[2].Key().id);
+  EXPECT_NE((*jobs)[0].Key().id, (*jobs)[1].Key().id);
+  EXPECT_NE((*jobs)[0].Key().id, (*jobs)[3].Key().id);
+  // The whole batch again, with one more.
+  const auto again =
+      pipeline_->admission().SubmitAll({Named(NoopSpec(), 1), Named(NoopSpec(), 3), Named(NoopSpec(), 2)});
+  ASSERT_TRUE(again.ok());
+  EXPECT_EQ((*again)[0].Key().id, (*jobs)[0].Key().id);
+  EXPECT_EQ((*again)[2].Key().id, (*jobs)[3].Key().id);
+  ExpectRefused({Named(NoopSpec(), 4), Named(NoopSpec(), 4, 7)}, "REQUEST_ID_REUSED");
+  ExpectRefused({Named(NoopSpec(), 5), Named(NoopSpec(), 1, 7)}, "REQUEST_ID_REUSED");
+  EXPECT_FALSE(pipeline_->admission().Submit(Named(NoopSpec(), 5))->duplicate);
+}
+
+class CountingWaiter final : public Waiter {
+ public:
+  void OnJobEnd(const EndedJob&) override { ++ends_; }
+  int ends() const { return ends_.load(); }
+
+ private:
+  std::atomic<int> ends_{0};
+};
+
+TEST_F(BatchTest, WhoAsksAgainIsToldOfTheEnd) {
+  const auto waiter = std::make_shared<CountingWaiter>();
+  const std::string id = pipeline_->admission().Submit(Named(SleepSpec(absl::Hours(1)), 1))->job.Key().id;
+  ASSERT_TRUE(pipeline_->admission().Submit(Named(SleepSpec(absl::Hours(1)), 1), waiter).ok());
+  EXPECT_EQ(waiter->ends(), 0);
+  ASSERT_TRUE(pipeline_->control().Cancel(id).ok());
+  ASSERT_TRUE(Eventually([&] { return waiter->ends() == 1; }));
+  ASSERT_TRUE(pipeline_.AwaitNoLiveJobs());
+  const auto late = std::make_shared<CountingWaiter>();
+  ASSERT_TRUE(pipeline_->admission().Submit(Named(SleepSpec(absl::Hours(1)), 1), late).ok());
+  EXPECT_EQ(late->ends(), 1);
+}
+
+TEST_F(BatchTest, EqualRequestsAtOnceMakeOneJob) {
+  constexpr int kCallers = 4;
+  for (uint64_t round = 1; round <= 200; ++round) {
+    std::atomic<int> made{0};
+    std::array<std::string, kCallers> ids;
+    std::vector<std::thread> callers;
+    for (int i = 0; i < kCallers; ++i) {
+      callers.emplace_back([&, i] {
+        const auto job = pipeline_->admission().Submit(Named(NoopSpec(), round));
+        made += job.ok() && !job->duplicate;
+        ids[static_cast<size_t>(i)] = job.ok() ? job->job.Key().id : "";
+      });
+    }
+    for (std::thread& caller : callers) caller.join();
+    ASSERT_EQ(made.load(), 1);
+    for (const std::string& id : ids) ASSERT_EQ(id, ids[0]);
+  }
+}
+
+TEST_F(BatchTest, WhoSeesOneOfABatchSeesAll) {
+  std::atomic<bool> stop{false};
+  std::atomic<int> torn{0};
+  std::thread reader([&] {
+    while (!stop.load()) {
+      const JobPage page = pipeline_->reader().List(std::nullopt, 1).value();
+      for (const JobHandle& handle : page.jobs) {
+        const std::string id = handle.Key().id;
+        const std::string other = id.substr(0, id.size() - 1) + (id.back() == 'a' ? 'b' : 'a');
+        torn += !pipeline_->reader().Find(other).ok();
+      }
+    }
+  });
+  for (int i = 0; i < 2000; ++i) {
+    const std::string prefix = absl::StrCat("j", i);
+    ASSERT_TRUE(pipeline_->admission().SubmitAll({NoopSpec(prefix + "a"), NoopSpec(prefix + "b")}).ok());
+  }
+  stop = true;
+  reader.join();
+  EXPECT_EQ(torn.load(), 0);
+}
+
+}  // namespace
+}  // namespace jobpool
