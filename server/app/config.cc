@@ -10,7 +10,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
-#include "server/app/cpu_quota.h"
+#include "server/config/cpu_quota.h"
 
 namespace jobpool {
 namespace {

@@ -45,13 +45,15 @@ const JobOptions& JobRecord::Options() const {
   return options != nullptr ? *options : *defaults;
 }
 
+size_t JobOptions::Bytes() const {
+  size_t bytes = sizeof(JobOptions) + display_name.size();
+  for (const auto& [key, value] : labels) bytes += sizeof(Labels::value_type) + key.size() + value.size();
+  return bytes;
+}
+
 size_t JobRecord::Bytes() const {
   size_t bytes = sizeof(JobRecord) + HeapBytes(work) + attempts.size() * sizeof(Attempt);
-  if (options != nullptr) {
-    bytes += sizeof(JobOptions) + options->display_name.size();
-    for (const auto& [key, value] : options->labels)
-      bytes += sizeof(Labels::value_type) + key.size() + value.size();
-  }
+  if (options != nullptr) bytes += options->Bytes();
   if (outcome != nullptr) {
     bytes += sizeof(Outcome);
     if (outcome->result.has_value()) bytes += HeapBytes(*outcome->result);

@@ -63,6 +63,9 @@ struct JobOptions {
   std::string display_name;  // empty: `Job-N`
   Labels labels;
   absl::Duration retention = kDefaultRetention;
+
+  /// About what it holds in memory, with itself.
+  size_t Bytes() const;
 };
 
 /// How a job ended; immutable, so that records share it.

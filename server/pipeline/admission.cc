@@ -85,11 +85,11 @@ absl::StatusOr<std::vector<JobRecord>> Admission::Validate(std::vector<JobSpec> 
     JOBPOOL_RETURN_IF_ERROR(pool->CheckRoom(places[pool->index()]));
   }
   std::vector<std::string> ids;
-  size_t bytes = 0;
+  int64_t bytes = 0;
   for (size_t i = 0; i < entries.size(); ++i) {
     if (!entries[i].IsNew(i)) continue;
     ids.push_back(entries[i].record.id);
-    bytes += HeapBytes(entries[i].record.work);
+    bytes += LiveJob(entries[i].record).GivenBytes();
   }
   JOBPOOL_RETURN_IF_ERROR(table_.CheckInsert(ids, bytes, store_));
   std::vector<JobRecord> records;

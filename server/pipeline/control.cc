@@ -40,10 +40,19 @@ void Control::Cancel(const std::shared_ptr<LiveJob>& job, CancelReason reason) {
 absl::StatusOr<JobSnapshot> Control::Update(const std::string& id, const JobUpdate& update) {
   JOBPOOL_ASSIGN_OR_RETURN(const JobHandle job, reader_.Find(id));
   if (job.live == nullptr) return EndedError(*job.ended);
-  std::optional<JobSnapshot> updated = job.live->UpdateOptions([&](JobOptions& options) {
-    if (update.display_name.has_value()) options.display_name = *update.display_name;
-    if (update.labels.has_value()) options.labels = *update.labels;
+  JobOptions given;
+  if (update.display_name.has_value()) given.display_name = *update.display_name;
+  if (update.labels.has_value()) given.labels = *update.labels;
+  const auto most = static_cast<int64_t>(given.Bytes());  // that it can grow by
+  JOBPOOL_RETURN_IF_ERROR(table_.AddBytes(most));
+  int64_t grown = 0;
+  std::optional<JobSnapshot> updated = job.live->UpdateOptions([&](JobOptions& options, bool is_first) {
+    grown -= is_first ? 0 : static_cast<int64_t>(options.Bytes());
+    if (update.display_name.has_value()) options.display_name = given.display_name;
+    if (update.labels.has_value()) options.labels = given.labels;
+    grown += static_cast<int64_t>(options.Bytes());
   });
+  table_.AddBytes(grown - most).IgnoreError();  // it is less
   if (!updated.has_value()) return JobEndedError(JobName(id), JobStateName(job.live->EndState()));
   if (update.display_name.has_value() && updated->record.state == JobState::kRunning) {
     registry_.RenameJob(updated->record.attempts.back().thread_id, id,

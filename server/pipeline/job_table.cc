@@ -11,9 +11,9 @@ namespace jobpool {
 
 absl::Status JobTable::Insert(absl::Span<const std::shared_ptr<LiveJob>> jobs, const JobStore* store,
                               size_t* taken) {
-  size_t bytes = 0;
+  int64_t bytes = 0;
   for (size_t i = 0; i < jobs.size(); ++i) {
-    bytes += HeapBytes(jobs[i]->work());
+    bytes += jobs[i]->GivenBytes();
     if (store == nullptr) continue;
     if (absl::Status reserved = Reserve(jobs[i]->id(), *store); !reserved.ok()) {
       if (taken != nullptr) *taken = i;
@@ -21,10 +21,9 @@ absl::Status JobTable::Insert(absl::Span<const std::shared_ptr<LiveJob>> jobs, c
       return reserved;
     }
   }
-  if (bytes_.fetch_add(bytes) + bytes > max_bytes_) {
-    bytes_.fetch_sub(bytes);
+  if (absl::Status added = AddBytes(bytes); !added.ok()) {
     if (store != nullptr) Unreserve(jobs);
-    return PayloadsFullError(static_cast<int64_t>(max_bytes_));
+    return added;
   }
   absl::Status inserted = InsertLocked(jobs, store != nullptr, taken);
   if (!inserted.ok()) bytes_.fetch_sub(bytes);
@@ -96,7 +95,7 @@ absl::Status JobTable::InsertLocked(absl::Span<const std::shared_ptr<LiveJob>> j
   return status;
 }
 
-absl::Status JobTable::CheckInsert(absl::Span<const std::string> ids, size_t bytes,
+absl::Status JobTable::CheckInsert(absl::Span<const std::string> ids, int64_t bytes,
                                    const JobStore& store) const {
   if (closed_.load()) return ShuttingDownError();
   absl::flat_hash_set<absl::string_view> seen;
@@ -106,8 +105,15 @@ absl::Status JobTable::CheckInsert(absl::Span<const std::string> ids, size_t byt
     JOBPOOL_ASSIGN_OR_RETURN(const EndedJob ended, store.Get(id));
     if (ended != nullptr) return JobExistsError(JobName(id));
   }
-  if (bytes_.load() + bytes > max_bytes_) return PayloadsFullError(static_cast<int64_t>(max_bytes_));
-  return absl::OkStatus();
+  const int64_t max_bytes = max_bytes_.load();
+  return bytes_.load() + bytes > max_bytes ? PayloadsFullError(max_bytes) : absl::OkStatus();
+}
+
+absl::Status JobTable::AddBytes(int64_t bytes) {
+  const int64_t max_bytes = max_bytes_.load();
+  if (bytes_.fetch_add(bytes) + bytes <= max_bytes || bytes <= 0) return absl::OkStatus();
+  bytes_.fetch_sub(bytes);
+  return PayloadsFullError(max_bytes);
 }
 
 void JobTable::Erase(const LiveJob& job, const std::function<void()>& last) {
@@ -121,7 +127,7 @@ void JobTable::Erase(const LiveJob& job, const std::function<void()>& last) {
     shard.jobs.erase(found);
     if (last) last();
   }
-  bytes_.fetch_sub(HeapBytes(job.work()));
+  bytes_.fetch_sub(job.GivenBytes());
   size_.fetch_sub(1);
   // In this order: once it is closed, the size only falls.
   if (closed_.load() && size_.load() == 0) AnnounceIfEmpty();

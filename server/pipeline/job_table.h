@@ -24,14 +24,14 @@ namespace jobpool {
 /// callers seldom meet.
 class JobTable {
  public:
-  /// `max_bytes`: of the payloads of all live jobs together.
-  explicit JobTable(size_t max_bytes = size_t{1} << 30) : max_bytes_(max_bytes) {}
+  /// `max_bytes`: of what callers have given all live jobs to hold.
+  explicit JobTable(int64_t max_bytes = int64_t{1} << 30) : max_bytes_(max_bytes) {}
   JobTable(const JobTable&) = delete;
   JobTable& operator=(const JobTable&) = delete;
 
   /// Inserts all of `jobs` or none; no one is seen before all can be. `store`, if
   /// not null, is looked into for the ids too. ALREADY_EXISTS: an id is taken, that
-  /// of the job `*taken`. RESOURCE_EXHAUSTED: the payloads would be too many bytes.
+  /// of the job `*taken`. RESOURCE_EXHAUSTED: they would hold too many bytes.
   /// UNAVAILABLE: closed.
   absl::Status Insert(absl::Span<const std::shared_ptr<LiveJob>> jobs, const JobStore* store = nullptr,
                       size_t* taken = nullptr);
@@ -40,8 +40,14 @@ class JobTable {
   }
 
   /// What Insert would answer now for jobs with these ids ("": one that is free)
-  /// and so many bytes of payload.
-  absl::Status CheckInsert(absl::Span<const std::string> ids, size_t bytes, const JobStore& store) const;
+  /// and so many bytes to hold.
+  absl::Status CheckInsert(absl::Span<const std::string> ids, int64_t bytes, const JobStore& store) const;
+
+  /// A live job holds so many bytes more; less than none: fewer. RESOURCE_EXHAUSTED:
+  /// they would be too many.
+  absl::Status AddBytes(int64_t bytes);
+
+  void set_max_bytes(int64_t max_bytes) { max_bytes_.store(max_bytes); }
 
   /// Calls `last`, if given, under the same lock: who finds the job in the table
   /// has not seen what `last` does. REQUIRES: `job` is in the table.
@@ -109,9 +115,9 @@ class JobTable {
   absl::Status InsertLocked(absl::Span<const std::shared_ptr<LiveJob>> jobs, bool reserved, size_t* taken);
   void AnnounceIfEmpty();
 
-  const size_t max_bytes_;
+  std::atomic<int64_t> max_bytes_;
   mutable std::array<Shard, kShards> shards_;
-  std::atomic<size_t> bytes_{0};  // of payloads
+  std::atomic<int64_t> bytes_{0};
   std::atomic<size_t> size_{0};
   std::atomic<bool> closed_{false};
 

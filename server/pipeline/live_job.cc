@@ -19,6 +19,12 @@ JobSnapshot LiveJob::SnapshotLocked() const {
   return snapshot;
 }
 
+int64_t LiveJob::GivenBytes() const {
+  const auto payload = static_cast<int64_t>(HeapBytes(work()));
+  MutexLock lock(mu_);
+  return payload + (record_.options != nullptr ? static_cast<int64_t>(record_.options->Bytes()) : 0);
+}
+
 std::string LiveJob::DisplayName() const {
   MutexLock lock(mu_);
   return record_.DisplayName();

@@ -53,6 +53,9 @@ class LiveJob {
   JobSnapshot Snapshot() const;
   std::string DisplayName() const;
 
+  /// What its caller has given it to hold in memory: payload, labels, name.
+  int64_t GivenBytes() const;
+
   /// QUEUED to RUNNING under `control`. Returns false if it is not QUEUED.
   bool Start(Attempt attempt, std::shared_ptr<RunControl> control);
 
@@ -69,9 +72,9 @@ class LiveJob {
   /// state nothing is done.
   JobState AskToEnd(CancelReason reason);
 
-  /// Applies `change` to a copy of the options and makes that the job's. Returns
-  /// the record's copy, or nothing, without a change, if the job has ended or is
-  /// about to.
+  /// Applies `change(JobOptions&, bool is_first)` to a copy of the options and makes
+  /// that the job's; `is_first`: it had none of its own. Returns the record's copy,
+  /// or nothing, without a change, if the job has ended or is about to.
   template <typename Change>
   std::optional<JobSnapshot> UpdateOptions(Change change);
 
@@ -108,7 +111,7 @@ std::optional<JobSnapshot> LiveJob::UpdateOptions(Change change) {
   MutexLock lock(mu_);
   if (IsEnded(record_.state) || Ending()) return std::nullopt;
   auto options = std::make_shared<JobOptions>(record_.Options());
-  change(*options);
+  change(*options, record_.options == nullptr);
   record_.options = std::move(options);
   return SnapshotLocked();
 }

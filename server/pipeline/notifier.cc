@@ -95,9 +95,10 @@ absl::StatusOr<std::shared_ptr<Join>> Notifier::Wait(const std::vector<std::stri
     jobs.push_back(std::move(job));
   }
   const auto added = static_cast<int64_t>(ids.size());
-  if (waits_->fetch_add(added) + added > max_waits_) {
+  const int64_t max_waits = max_waits_.load();
+  if (waits_->fetch_add(added) + added > max_waits) {
     waits_->fetch_sub(added);
-    return TooManyCallsError("jobs waited for", max_waits_);
+    return TooManyCallsError("jobs waited for", max_waits);
   }
   // Counted out when the last reference to the join, and so this, goes.
   const std::shared_ptr<void> counted(nullptr, [waits = waits_, added](void*) { waits->fetch_sub(added); });

@@ -77,12 +77,14 @@ class Notifier {
   absl::StatusOr<std::shared_ptr<Join>> Wait(const std::vector<std::string>& ids, Join::Mode mode,
                                              std::optional<MonotonicTime> deadline, Join::Done done);
 
+  void set_max_waits(int64_t max_waits) { max_waits_.store(max_waits); }
+
   MonotonicTime Now() const { return timer_.Now(); }
 
  private:
   const JobReader& reader_;
   Timer& timer_;
-  const int64_t max_waits_;
+  std::atomic<int64_t> max_waits_;
   const std::shared_ptr<std::atomic<int64_t>> waits_;  // shared with the joins, which count themselves out
 };
 

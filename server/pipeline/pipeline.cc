@@ -29,18 +29,25 @@ Pipeline::Pipeline(const PipelineOptions& options, const HandlerRegistry& handle
                    ThreadRegistry& registry, prometheus::Registry& metrics, const Clock& clock)
     : metrics_(metrics, MetricNames(options.pools)),
       log_(clock),
-      table_(options.max_live_bytes),
+      table_(options.limits.max_live_bytes),
       reader_(table_, store),
       completion_(table_, store, metrics_, log_, PoolNames(options.pools)),
       pools_(options.pools, {handlers, completion_, metrics_, log_, registry, clock}),
-      request_ids_(clock, static_cast<size_t>(options.max_request_ids)),
+      request_ids_(clock, static_cast<size_t>(options.limits.max_request_ids)),
       admission_(pools_, table_, reader_, store, request_ids_, metrics_, clock, options.seed),
       control_(table_, store, reader_, pools_, completion_, registry, clock),
       timer_(registry, clock),
-      notifier_(reader_, timer_, options.max_waits),
+      notifier_(reader_, timer_, options.limits.max_waits),
       upkeep_(timer_, store, pools_, request_ids_) {}
 
 Pipeline::~Pipeline() { Stop(); }
+
+void Pipeline::Reconfigure(const std::vector<PoolOptions>& pools, const PipelineLimits& limits) {
+  table_.set_max_bytes(limits.max_live_bytes);
+  request_ids_.set_max_ids(static_cast<size_t>(limits.max_request_ids));
+  notifier_.set_max_waits(limits.max_waits);
+  pools_.Reconfigure(pools);
+}
 
 void Pipeline::Stop() {
   pools_.Stop();

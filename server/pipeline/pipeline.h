@@ -23,15 +23,20 @@
 
 namespace jobpool {
 
+/// Bounds of what callers can make it hold.
+struct PipelineLimits {
+  /// How many jobs may be waited for at a time, over all WaitJobs calls.
+  int64_t max_waits = 1'000'000;
+  /// Bytes of payloads and labels of all live jobs together.
+  int64_t max_live_bytes = int64_t{1} << 30;
+  /// How many request_ids are remembered.
+  int64_t max_request_ids = 1'000'000;
+};
+
 struct PipelineOptions {
   /// Must name `blocking` and `compute`, where jobs go that name no pool.
   std::vector<PoolOptions> pools;
-  /// How many jobs may be waited for at a time, over all WaitJobs calls.
-  int64_t max_waits = 1'000'000;
-  /// Bytes that the payloads of all live jobs may be together.
-  size_t max_live_bytes = size_t{1} << 30;
-  /// How many request_ids are remembered.
-  int64_t max_request_ids = 1'000'000;
+  PipelineLimits limits;
   /// Random: for job ids.
   uint64_t seed = 0;
 };
@@ -53,7 +58,11 @@ class Pipeline {
   Notifier& notifier() { return notifier_; }
   const PoolSet& pools() const { return pools_; }
   JobMetrics& metrics() { return metrics_; }
+  Timer& timer() { return timer_; }
   size_t live_jobs() const { return table_.size(); }
+
+  /// REQUIRES: each of `pools` names one that there is.
+  void Reconfigure(const std::vector<PoolOptions>& pools, const PipelineLimits& limits);
 
   /// From its return on, every submission is refused. `on_empty` is called once
   /// all jobs have ended.

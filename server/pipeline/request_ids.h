@@ -37,6 +37,12 @@ class RequestIds {
   /// REQUIRES: Find said that it has not been seen, and CheckRoom that there is room.
   void Remember(const RequestKey& request, std::string job_id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
+  /// Those beyond the bound stay until their time is over.
+  void set_max_ids(size_t max_ids) {
+    MutexLock lock(mu_);
+    max_ids_ = max_ids;
+  }
+
   /// Forgets those whose time is over, at most so many as make a short pause.
   void ForgetExpired();
 
@@ -49,9 +55,9 @@ class RequestIds {
   void ForgetExpiredLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const Clock& clock_;
-  const size_t max_ids_;
 
   Mutex mu_;
+  size_t max_ids_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<RequestId, Entry> entries_ ABSL_GUARDED_BY(mu_);
   // In the order of their coming, which is that of their expiry.
   std::deque<std::pair<MonotonicTime, RequestId>> expiry_ ABSL_GUARDED_BY(mu_);

@@ -12,8 +12,22 @@ absl::Status MemoryStore::Put(EndedJob job) {
   listed_.insert(job.get());
   expiring_.insert(job.get());
   jobs_.insert(std::move(job));
-  while (jobs_.size() > max_jobs_ || bytes_ > max_bytes_) dropped.push_back(Remove(*expiring_.begin()));
+  dropped = RemoveBeyond();
   return absl::OkStatus();
+}
+
+void MemoryStore::SetLimits(size_t max_jobs, size_t max_bytes) {
+  std::vector<EndedJob> dropped;  // let go of after the lock
+  MutexLock lock(mu_);
+  max_jobs_ = max_jobs;
+  max_bytes_ = max_bytes;
+  dropped = RemoveBeyond();
+}
+
+std::vector<EndedJob> MemoryStore::RemoveBeyond() {
+  std::vector<EndedJob> dropped;
+  while (jobs_.size() > max_jobs_ || bytes_ > max_bytes_) dropped.push_back(Remove(*expiring_.begin()));
+  return dropped;
 }
 
 absl::StatusOr<EndedJob> MemoryStore::Get(const std::string& id) const {

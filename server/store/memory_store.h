@@ -21,6 +21,9 @@ class MemoryStore final : public JobStore {
   explicit MemoryStore(size_t max_jobs, size_t max_bytes = size_t{1} << 30)
       : max_jobs_(max_jobs), max_bytes_(max_bytes) {}
 
+  /// What is beyond them now is forgotten at once.
+  void SetLimits(size_t max_jobs, size_t max_bytes);
+
   absl::Status Put(EndedJob job) override;
   absl::StatusOr<EndedJob> Get(const std::string& id) const override;
   absl::StatusOr<std::vector<EndedJob>> List(const std::optional<ListKey>& after,
@@ -67,10 +70,12 @@ class MemoryStore final : public JobStore {
   /// Takes a job out of all three; the caller lets go of it outside the lock.
   EndedJob Remove(const JobRecord* job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
-  const size_t max_jobs_;
-  const size_t max_bytes_;
+  /// Takes out what is beyond the limits; the caller lets go of it outside the lock.
+  std::vector<EndedJob> RemoveBeyond() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   mutable Mutex mu_;
+  size_t max_jobs_ ABSL_GUARDED_BY(mu_);
+  size_t max_bytes_ ABSL_GUARDED_BY(mu_);
   size_t bytes_ ABSL_GUARDED_BY(mu_) = 0;
   absl::flat_hash_set<EndedJob, IdHash, IdEq> jobs_ ABSL_GUARDED_BY(mu_);
   absl::btree_set<const JobRecord*, ListOrder> listed_ ABSL_GUARDED_BY(mu_);

@@ -49,7 +49,7 @@ class TestPipeline {
   explicit TestPipeline(const Options& options, const Clock& clock = Clock::Real())
       : kept_(options.max_ended_jobs), store_(kept_), clock_(clock) {
     options_.pools = options.pools;
-    options_.max_waits = options.max_waits;
+    options_.limits.max_waits = options.max_waits;
     options_.seed = 42;
     pipeline_ = std::make_unique<Pipeline>(options_, handlers_, store_, threads_, metrics_, clock_);
   }

@@ -37,7 +37,7 @@ TEST(LiveJobTest, LooksAsBeforeUntilItsEndIsFinished) {
   EXPECT_EQ(job->Snapshot().record.state, JobState::kQueued);
   EXPECT_EQ(job->EndState(), JobState::kCancelled);
   EXPECT_FALSE(job->Start(Attempt(), std::make_shared<RunControl>()));
-  EXPECT_FALSE(job->UpdateOptions([](JobOptions&) { FAIL() << "changed while it ends"; }).has_value());
+  EXPECT_FALSE(job->UpdateOptions([](JobOptions&, bool) { FAIL() << "changed while it ends"; }).has_value());
   EXPECT_EQ(job->BeginEnd(JobState::kQueued, JobState::kFailed, {}, MakeOutcome(absl::UnixEpoch())), nullptr);
   EXPECT_TRUE(job->AddWaiter(waiter));
   EXPECT_EQ(job->FinishEnd(ended).size(), 1u);
@@ -121,14 +121,14 @@ TEST(LiveJobTest, RemoveWaiterTakesThatOne) {
 TEST(LiveJobTest, UpdatesOptionsUntilItHasEnded) {
   const auto job = MakeJob("j");
   const JobSnapshot before = job->Snapshot();
-  const auto updated = job->UpdateOptions([](JobOptions& options) { options.display_name = "new"; });
+  const auto updated = job->UpdateOptions([](JobOptions& options, bool) { options.display_name = "new"; });
   ASSERT_TRUE(updated.has_value());
   EXPECT_EQ(updated->record.DisplayName(), "new");
   EXPECT_EQ(job->DisplayName(), "new");
   EXPECT_EQ(before.record.DisplayName(), "Job-0");  // others keep what they saw
   Waiters waiters;
   ASSERT_TRUE(EndIt(*job, JobState::kQueued, JobState::kCancelled, &waiters));
-  EXPECT_FALSE(job->UpdateOptions([](JobOptions&) { FAIL() << "changed after the end"; }).has_value());
+  EXPECT_FALSE(job->UpdateOptions([](JobOptions&, bool) { FAIL() << "changed after the end"; }).has_value());
 }
 
 // A worker and several cancellers race for the end: one gets it.

@@ -1,4 +1,4 @@
-#include "server/app/cpu_quota.h"
+#include "server/config/cpu_quota.h"
 
 #include <algorithm>
 #include <cmath>
