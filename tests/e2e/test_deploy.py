@@ -1,5 +1,5 @@
-"""deploy/: the systemd unit, as far as systemd-analyze can tell without a running systemd, and the Dockerfile's list
-of packages."""
+"""deploy/: the systemd unit, as far as systemd-analyze can tell without a running systemd, the Dockerfile's list of
+packages, and the commands in docs/operations.md."""
 import os
 import re
 import shutil
@@ -42,6 +42,18 @@ class Unit(unittest.TestCase):
         drain = int(re.search(r"--drain_timeout TEXT=(\d+)s", run(BIN + "/jobpoold", "--help").stdout)[1])
         stop = int(re.search(r"^TimeoutStopSec=(\d+)$", read(UNIT), re.M)[1])
         self.assertGreaterEqual(stop, drain + 5 + 1 + 3 + 5)  # grace for jobs, calls, HTTP, and a margin
+
+
+class Page(unittest.TestCase):
+    def test_the_commands_that_it_names_exist(self):
+        spans = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", read(ROOT + "/docs/operations.md"))]
+        commands = map(re.compile(r"jobpool ([a-z][a-z-]*)(?: ([a-z]+)\b)?").match, spans)
+        named = {match.groups() for match in commands if match}
+        self.assertGreater(len(named), 5)
+        for command, verb in sorted(named, key=str):
+            with self.subTest(command=command, verb=verb):
+                words = [command, verb] if command in ("jobs", "threads", "pools") and verb else [command]
+                self.assertEqual(run(BIN + "/jobpool", *words, "--help").returncode, 0)
 
 
 @unittest.skipIf(SLOW > 1, "sanitized programs link more")
