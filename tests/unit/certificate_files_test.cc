@@ -333,7 +333,7 @@ TEST_F(CertificateFilesTest, ReadersSeeWholeIdentitiesWhileItReloads) {
       while (!done) files.Reload().IgnoreError();
     });
   }
-  for (int i = 0; i < 20; ++i) {
+  for (int i = 0; i < 10; ++i) {
     Put(certificates[static_cast<size_t>(i) % 2]);
     const uint64_t before = files.Current()->version;
     files.Reload().IgnoreError();
