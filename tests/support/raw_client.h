@@ -81,6 +81,9 @@ class RawClient {
     return std::exchange(heard_, "");
   }
 
+  /// Whether the connection was torn down instead of closed, as far as was heard.
+  bool was_reset() const { return was_reset_; }
+
   /// Whether the server has closed, or says something, by now.
   bool HasNews() const {
     pollfd waiting{socket_, POLLIN, 0};
@@ -92,6 +95,7 @@ class RawClient {
     char data[65536];
     const ssize_t count = recv(socket_, data, sizeof(data), 0);
     if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) ADD_FAILURE() << "the server hangs";
+    was_reset_ = count < 0 && errno == ECONNRESET;
     if (count <= 0) return false;
     heard_.append(data, static_cast<size_t>(count));
     return true;
@@ -99,6 +103,7 @@ class RawClient {
 
   int socket_;
   bool connected_ = false;
+  bool was_reset_ = false;
   std::string heard_;
 };
 
