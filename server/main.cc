@@ -58,8 +58,8 @@ int main(int argc, char** argv) {
   }
   jobpool::ShowGrpcErrors();
   AwaitSignal(signals);
-  // A job, or a client, that does not end when asked to holds its thread: nothing
-  // but the end of the process ends that.
+  // A job that does not end when asked to holds its thread: nothing but the end of
+  // the process ends that.
   if (!app->Shutdown(signals)) std::_Exit(0);
   return 0;
 }

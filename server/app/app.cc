@@ -19,7 +19,7 @@ constexpr int kServiceThreads = 4;
 constexpr int kMaxWaitingCalls = 10'000;
 // How long calls that were answered may take to get out at the end.
 constexpr absl::Duration kCallGrace = absl::Seconds(1);
-// An idle HTTP connection is noticed after a second.
+// How long HTTP answers may take to get out at the end.
 constexpr absl::Duration kHttpGrace = absl::Seconds(3);
 // How long we go on to refuse, at least: time for callers to hear UNAVAILABLE, which they may retry
 // elsewhere, before calls on open connections are cut off, which gRPC tells them as CANCELLED.
@@ -63,14 +63,22 @@ App::App(Config config)
 App::~App() {
   health_service_.Shutdown();
   grpc_server_.Stop(absl::ZeroDuration());
-  http_server_.Stop(absl::InfiniteDuration());
+  http_server_.Stop(absl::ZeroDuration());
 }
 
 absl::Status App::Start() {
   JOBPOOL_ASSIGN_OR_RETURN(grpc_address_, ListenAddress::Parse(config_.grpc_listen));
   JOBPOOL_ASSIGN_OR_RETURN(http_address_, ListenAddress::Parse(config_.http_listen));
+  if (config_.http_tls()) {
+    http_certificates_ = std::make_unique<CertificateFiles>(
+        CertificatePaths{.chain = config_.http_tls_cert, .key = config_.http_tls_key, .client_ca = ""});
+    JOBPOOL_RETURN_IF_ERROR(http_certificates_->Load());
+    if (const std::string fault = http_certificates_->TimeFault(); !fault.empty()) {
+      Log().warn("{}", fault);
+    }
+  }
   // HTTP first: it can still be given up when gRPC's port is taken, and nobody has been served.
-  JOBPOOL_RETURN_IF_ERROR(http_server_.Start(http_address_));
+  JOBPOOL_RETURN_IF_ERROR(http_server_.Start(http_address_, http_certificates_.get()));
   JOBPOOL_RETURN_IF_ERROR(
       grpc_server_.Start(grpc_address_, {&job_service_, &thread_service_, &pool_service_, &health_service_}));
   health_service_.SetServing(true);
@@ -89,10 +97,9 @@ bool App::Shutdown(int hurry) {
   health_service_.Shutdown();
   grpc_server_.Stop(kCallGrace);
   if (drained) pipeline_.Stop();
-  const bool stopped = http_server_.Stop(kHttpGrace);
-  if (!stopped) Log().warn("HTTP connections did not end in time");
+  http_server_.Stop(kHttpGrace);
   Log().info("stopped");
-  return drained && stopped;
+  return drained;
 }
 
 std::string App::grpc_address() const { return grpc_address_.ToString(grpc_server_.port()); }

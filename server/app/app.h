@@ -7,9 +7,9 @@
 #include "absl/status/status.h"
 #include "server/app/config.h"
 #include "server/app/grpc_server.h"
-#include "server/app/http_server.h"
 #include "server/app/live_metrics.h"
 #include "server/handlers/registry.h"
+#include "server/http/http_server.h"
 #include "server/pipeline/pipeline.h"
 #include "server/service/health_service.h"
 #include "server/service/job_service.h"
@@ -18,6 +18,7 @@
 #include "server/store/memory_store.h"
 #include "server/telemetry/process_metrics.h"
 #include "server/telemetry/rpc_metrics.h"
+#include "server/tls/certificate_files.h"
 #include "server/workers/service_pool.h"
 #include "server/workers/thread_registry.h"
 
@@ -33,15 +34,15 @@ class App {
   App(const App&) = delete;
   App& operator=(const App&) = delete;
 
-  /// Serves from now on. UNAVAILABLE: an address cannot be had; then nothing is
-  /// left half started.
+  /// Serves from now on. UNAVAILABLE: an address cannot be had; others: a file is
+  /// missing or faulty. Then nothing is left half started.
   absl::Status Start();
 
   /// Shuts down after the contract: refuses submissions, cancels daemon jobs,
   /// waits for the others, at most `drain_timeout`, cancels the rest and gives it
   /// 5 s. `hurry`: a descriptor that becomes readable when it shall not wait any
-  /// longer (a second signal). Returns whether every job and every connection has
-  /// ended; if not, threads are left that only the process's end ends.
+  /// longer (a second signal). Returns whether every job has ended; if not, threads
+  /// are left that only the process's end ends.
   bool Shutdown(int hurry);
 
   std::string grpc_address() const;
@@ -66,6 +67,7 @@ class App {
   ThreadService thread_service_;
   PoolService pool_service_;
   HealthService health_service_;
+  std::unique_ptr<CertificateFiles> http_certificates_;  // null: HTTP without TLS
   HttpServer http_server_;
   GrpcServer grpc_server_;
 };

@@ -1,15 +1,12 @@
 #include "server/app/config.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-
 #include <CLI/CLI.hpp>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "server/base/listen_address.h"
+#include "server/base/status_macros.h"
 #include "server/config/cpu_quota.h"
 
 namespace jobpool {
@@ -21,27 +18,30 @@ Example:
 
 Exit status: 0 after a shutdown by SIGTERM or SIGINT, 2 if it could not start.)";
 
-absl::Status CheckListen(const std::string& flag, const std::string& value, bool insecure,
-                         const char* insecure_flag, bool unix_allowed) {
+// `protect`: the flags that say that others than this machine may reach it.
+absl::Status CheckListen(const std::string& flag, const std::string& value, bool others_allowed,
+                         const char* protect, bool unix_allowed) {
   const absl::StatusOr<ListenAddress> address = ListenAddress::Parse(value);
   if (!address.ok()) return absl::InvalidArgumentError(absl::StrCat(flag, ": ", address.status().message()));
   if (address->is_unix && !unix_allowed) {
     return absl::InvalidArgumentError(absl::StrCat(flag, ": cannot be a unix socket"));
   }
-  if (!address->is_loopback && !insecure) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        flag, ": ", value, " is not a loopback address; to listen there without TLS, say ", insecure_flag));
+  if (!address->is_loopback && !others_allowed) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(flag, ": ", value, " is not a loopback address; to listen there ", protect));
   }
   return absl::OkStatus();
 }
 
 absl::Status Check(const Config& config) {
-  if (const absl::Status status =
-          CheckListen("--grpc_listen", config.grpc_listen, config.insecure, "--insecure", true);
-      !status.ok()) {
-    return status;
+  JOBPOOL_RETURN_IF_ERROR(
+      CheckListen("--grpc_listen", config.grpc_listen, config.insecure, "without TLS, say --insecure", true));
+  if (config.http_tls_cert.empty() != config.http_tls_key.empty()) {
+    return absl::InvalidArgumentError(config.http_tls_key.empty() ? "--http_tls_cert needs --http_tls_key"
+                                                                  : "--http_tls_key needs --http_tls_cert");
   }
-  return CheckListen("--http_listen", config.http_listen, config.http_insecure, "--http_insecure", false);
+  return CheckListen("--http_listen", config.http_listen, config.http_insecure || config.http_tls(),
+                     "give --http_tls_cert and --http_tls_key, or say --http_insecure", false);
 }
 
 }  // namespace
@@ -69,6 +69,9 @@ CommandLine ParseCommandLine(int argc, const char* const* argv) {
       ->capture_default_str();
   app.add_flag("--insecure", config.insecure, "serve gRPC without TLS off loopback");
   app.add_flag("--http_insecure", config.http_insecure, "serve HTTP without TLS off loopback");
+  app.add_option("--http_tls_cert", config.http_tls_cert,
+                 "serve HTTP over TLS: the PEM file of the certificate and its issuers");
+  app.add_option("--http_tls_key", config.http_tls_key, "the PEM file of that certificate's private key");
   app.add_option("--store", store, "where ended jobs are kept")
       ->check(CLI::IsMember({"memory"}))
       ->capture_default_str();
@@ -105,50 +108,6 @@ CommandLine ParseCommandLine(int argc, const char* const* argv) {
   if (const absl::Status status = Check(config); !status.ok()) return refuse(std::string(status.message()));
   line.run = true;
   return line;
-}
-
-absl::StatusOr<ListenAddress> ListenAddress::Parse(const std::string& text) {
-  ListenAddress address;
-  const auto bad = [&](absl::string_view why) {
-    return absl::InvalidArgumentError(absl::StrCat("\"", text, "\" ", why));
-  };
-  if (absl::StartsWith(text, "unix:")) {
-    address.is_unix = address.is_loopback = true;
-    address.path = text.substr(5);
-    // sockaddr_un.sun_path holds 108 bytes with its NUL (unix(7)).
-    if (address.path.empty() || address.path.size() > 107) return bad("needs a path of 1 to 107 bytes");
-    return address;
-  }
-  const size_t colon = text.rfind(':');
-  int port = 0;
-  // SimpleAtoi takes blanks and signs, which no port has.
-  if (colon == std::string::npos || !absl::SimpleAtoi(text.substr(colon + 1), &port) ||
-      absl::StrCat(port) != text.substr(colon + 1) || port < 0 || port > 65535) {
-    return bad("is not IP:PORT");
-  }
-  address.port = port;
-  address.host = text.substr(0, colon);
-  if (address.host.size() > 2 && address.host.front() == '[' && address.host.back() == ']') {
-    address.is_ipv6 = true;
-    address.host = address.host.substr(1, address.host.size() - 2);
-  } else if (address.host == "localhost") {
-    address.host = "127.0.0.1";
-  }
-  in_addr v4{};
-  in6_addr v6{};
-  if (address.is_ipv6 && inet_pton(AF_INET6, address.host.c_str(), &v6) == 1) {
-    address.is_loopback = IN6_IS_ADDR_LOOPBACK(&v6);
-  } else if (!address.is_ipv6 && inet_pton(AF_INET, address.host.c_str(), &v4) == 1) {
-    address.is_loopback = (ntohl(v4.s_addr) >> 24) == 127;
-  } else {
-    return bad("is not IP:PORT");
-  }
-  return address;
-}
-
-std::string ListenAddress::ToString(int actual_port) const {
-  if (is_unix) return absl::StrCat("unix:", path);
-  return is_ipv6 ? absl::StrCat("[", host, "]:", actual_port) : absl::StrCat(host, ":", actual_port);
 }
 
 }  // namespace jobpool

@@ -4,7 +4,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/pipeline/dispatcher.h"
 
@@ -12,13 +11,16 @@ namespace jobpool {
 
 /// Everything that can be chosen about a server, checked.
 struct Config {
-  /// IP:PORT, [IPv6]:PORT (port 0: any that is free) or unix:PATH.
+  /// A ListenAddress.
   std::string grpc_listen = "127.0.0.1:50051";
-  /// IP:PORT or [IPv6]:PORT (port 0: any that is free).
+  /// A ListenAddress, not a unix socket.
   std::string http_listen = "127.0.0.1:9464";
   /// Listen without TLS where others than this machine can reach us.
   bool insecure = false;
   bool http_insecure = false;
+  /// PEM files; both or none.
+  std::string http_tls_cert;
+  std::string http_tls_key;
   /// How long the end of the server waits for jobs before it cancels them.
   absl::Duration drain_timeout = absl::Seconds(25);
   /// trace, debug, info, warn, error or off.
@@ -29,6 +31,8 @@ struct Config {
   std::vector<PoolOptions> pools = DefaultPools();
 
   static std::vector<PoolOptions> DefaultPools();
+
+  bool http_tls() const { return !http_tls_cert.empty(); }
 };
 
 /// What a command line asks for: a server, or just a text and an exit status.
@@ -41,21 +45,5 @@ struct CommandLine {
 
 /// Never ends the program. A bad flag is an exit status of 2 and one line.
 CommandLine ParseCommandLine(int argc, const char* const* argv);
-
-/// An address to listen on, taken apart.
-struct ListenAddress {
-  std::string host;  // without brackets
-  int port = 0;
-  bool is_unix = false;
-  std::string path;  // of a unix socket
-  bool is_ipv6 = false;
-  bool is_loopback = false;
-
-  /// INVALID_ARGUMENT: it is not an address of the forms that Config allows.
-  static absl::StatusOr<ListenAddress> Parse(const std::string& text);
-
-  /// As it is given; `actual_port` in place of port 0.
-  std::string ToString(int actual_port) const;
-};
 
 }  // namespace jobpool

@@ -8,7 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
-#include "server/app/config.h"
+#include "server/base/listen_address.h"
 
 namespace jobpool {
 

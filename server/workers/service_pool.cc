@@ -19,14 +19,9 @@ ServicePool::ServicePool(ThreadRegistry& registry, int min_threads, int max_thre
     : max_tasks_(max_tasks), threads_(ServiceThreads(min_threads, max_threads), registry, queue_) {}
 
 bool ServicePool::Run(std::function<void()> task) {
-  if (!queue_.Push(std::move(task), max_tasks_, /*wait=*/false)) return false;
+  if (!queue_.Push(std::move(task), max_tasks_)) return false;
   threads_.Notify();
   return true;
-}
-
-void ServicePool::RunBlocking(std::function<void()> task) {
-  queue_.Push(std::move(task), max_tasks_, /*wait=*/true);
-  threads_.Notify();
 }
 
 void ServicePool::Stop() {
@@ -37,16 +32,11 @@ void ServicePool::Stop() {
 void ServicePool::TaskQueue::Close() {
   MutexLock lock(mu_);
   closed_ = true;
-  room_cv_.NotifyAll();
 }
 
-bool ServicePool::TaskQueue::Push(std::function<void()> task, int max_tasks, bool wait) {
+bool ServicePool::TaskQueue::Push(std::function<void()> task, int max_tasks) {
   MutexLock lock(mu_);
-  while (!closed_ && tasks_.size() >= static_cast<size_t>(max_tasks)) {
-    if (!wait) return false;
-    room_cv_.Wait(mu_);
-  }
-  if (closed_) return false;
+  if (closed_ || tasks_.size() >= static_cast<size_t>(max_tasks)) return false;
   tasks_.push_back(std::move(task));
   size_.store(tasks_.size());
   return true;
@@ -60,7 +50,6 @@ bool ServicePool::TaskQueue::RunOne(RegisteredThread& worker) {
     task = std::move(tasks_.front());
     tasks_.pop_front();
     size_.store(tasks_.size());
-    room_cv_.NotifyOne();
   }
   worker.SetRunning(true);
   task();

@@ -23,9 +23,6 @@ class ServicePool {
   /// was stopped.
   bool Run(std::function<void()> task);
 
-  /// As Run, but waits while `max_tasks` wait: for callers that cannot refuse.
-  void RunBlocking(std::function<void()> task);
-
   /// Accepts no more, runs what was accepted, then ends the threads. Idempotent.
   void Stop();
 
@@ -34,8 +31,8 @@ class ServicePool {
  private:
   class TaskQueue final : public WorkSource {
    public:
-    /// If `wait`, waits for room; else returns false where there is none.
-    bool Push(std::function<void()> task, int max_tasks, bool wait);
+    /// Returns false if `max_tasks` are there already, or it is closed.
+    bool Push(std::function<void()> task, int max_tasks);
 
     /// Pushes fail from now on.
     void Close();
@@ -45,7 +42,6 @@ class ServicePool {
 
    private:
     Mutex mu_;
-    CondVar room_cv_;
     std::deque<std::function<void()>> tasks_ ABSL_GUARDED_BY(mu_);
     bool closed_ ABSL_GUARDED_BY(mu_) = false;
     std::atomic<size_t> size_{0};  // of tasks_; written under mu_

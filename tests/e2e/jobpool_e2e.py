@@ -68,9 +68,10 @@ class Server:
 
     def __init__(self, *flags, drain_timeout="0s"):
         self._log = tempfile.TemporaryFile()
-        grpc_listen = [] if any(f.startswith("--grpc_listen") for f in flags) else ["--grpc_listen=127.0.0.1:0"]
+        listen = [f"{flag}=127.0.0.1:0" for flag in ("--grpc_listen", "--http_listen")
+                  if not any(f.startswith(flag) for f in flags)]
         self.process = subprocess.Popen(
-            [f"{BIN}/jobpoold", *grpc_listen, "--http_listen=127.0.0.1:0", f"--drain_timeout={drain_timeout}", *flags],
+            [f"{BIN}/jobpoold", *listen, f"--drain_timeout={drain_timeout}", *flags],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self._log)
         try:
             serving = eventually(self._serving, what="the server serves")

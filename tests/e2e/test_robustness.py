@@ -134,6 +134,46 @@ class Robustness(E2eTest):
         other = self.client(self.jobpoold)  # a connection that comes after them
         self.assertEqual(other.run(noop_job(b"y"), timeout=CONTENTION).result.noop.payload, b"y")
 
+    def closed(self, connection):
+        """The server has closed it, whatever it said before."""
+        connection.settimeout(PATIENCE)
+        try:
+            while connection.recv(65536):
+                pass
+        except ConnectionError:
+            pass
+
+    def test_an_http_line_without_end_grows_nothing(self):
+        before = self.peak_memory()
+        for start in (b"GET /", b"GET /metrics HTTP/1.1\r\nX: ", b""):
+            with self.subTest(start), self.connect(self.jobpoold.http) as connection:
+                sent = 0
+                with self.assertRaises(OSError):  # closed by the server
+                    connection.sendall(start)
+                    while sent < 256 * MIB:
+                        connection.sendall(b"a" * MIB)
+                        sent += MIB
+                self.closed(connection)
+        self.assertLess(self.peak_memory() - before, 16 * MIB * SLOW)
+
+    def test_trickling_http_clients_stop_no_scrape(self):
+        trickling = [self.connect(self.jobpoold.http) for _ in range(2 * HELD)]
+        for connection in trickling:
+            self.addCleanup(connection.close)
+            connection.sendall(b"GET /metrics HTTP/1.1\r\nX: ")
+        # Each gets 10 s for its request, however busily it goes on with it.
+        end = time.monotonic() + PATIENCE
+        while trickling and time.monotonic() < end:
+            start = time.monotonic()
+            self.jobpoold.metrics()
+            self.assertLess(time.monotonic() - start, CONTENTION)
+            for connection in list(trickling):
+                try:
+                    connection.sendall(b"x")
+                except OSError:
+                    trickling.remove(connection)
+        self.assertEqual(trickling, [], "not cut off")
+
     def test_silent_connections(self):
         self.hold(b"", b"")
 

@@ -80,26 +80,6 @@ TEST_F(ServicePoolTest, HasRoomAgainWhenATaskWasTaken) {
   EXPECT_TRUE(pool.Run([] {}));
 }
 
-TEST_F(ServicePoolTest, RunBlockingWaitsForRoom) {
-  ServicePool pool(registry_, 1, 1, 1);
-  Block(pool);
-  EXPECT_TRUE(pool.Run([] {}));
-  std::atomic<bool> released{false};
-  std::atomic<int> ran{0};
-  std::vector<std::thread> callers;
-  for (int i = 0; i < 4; ++i) {
-    callers.emplace_back([&] {
-      pool.RunBlocking([&] { ++ran; });
-      EXPECT_TRUE(released);
-    });
-  }
-  released = true;
-  go_.Open();
-  for (std::thread& caller : callers) caller.join();
-  pool.Stop();
-  EXPECT_EQ(ran, 4);
-}
-
 TEST_F(ServicePoolTest, ManyCallersAndFewThreads) {
   std::atomic<int> ran{0};
   {
@@ -107,7 +87,9 @@ TEST_F(ServicePoolTest, ManyCallersAndFewThreads) {
     std::vector<std::thread> callers;
     for (int t = 0; t < 4; ++t) {
       callers.emplace_back([&] {
-        for (int i = 0; i < 500; ++i) pool.RunBlocking([&] { ++ran; });
+        for (int i = 0; i < 500; ++i) {
+          while (!pool.Run([&] { ++ran; })) std::this_thread::yield();
+        }
       });
     }
     for (std::thread& caller : callers) caller.join();
