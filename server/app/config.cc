@@ -41,6 +41,11 @@ absl::Status Check(const Config& config) {
       !status.ok()) {
     return status;
   }
+  if (config.echo_listen.has_value()) {
+    const absl::Status status =
+        CheckListen("--echo_listen", *config.echo_listen, config.insecure, "--insecure", false);
+    if (!status.ok()) return status;
+  }
   return CheckListen("--http_listen", config.http_listen, config.http_insecure, "--http_insecure", false);
 }
 
@@ -67,7 +72,9 @@ CommandLine ParseCommandLine(int argc, const char* const* argv) {
       ->capture_default_str();
   app.add_option("--http_listen", config.http_listen, "where to serve /metrics, /healthz, /readyz: IP:PORT")
       ->capture_default_str();
-  app.add_flag("--insecure", config.insecure, "serve gRPC without TLS off loopback");
+  app.add_option("--echo_listen", config.echo_listen,
+                 "where to send back what comes, in upper case, over plain TCP: IP:PORT (default: nowhere)");
+  app.add_flag("--insecure", config.insecure, "serve gRPC, and echo, without TLS off loopback");
   app.add_flag("--http_insecure", config.http_insecure, "serve HTTP without TLS off loopback");
   app.add_option("--store", store, "where ended jobs are kept")
       ->check(CLI::IsMember({"memory"}))
