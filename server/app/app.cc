@@ -51,7 +51,8 @@ App::App(Config config)
       health_service_({"jobpool.v1.JobService", "jobpool.v1.ThreadService", "jobpool.v1.PoolService",
                        "grpc.health.v1.Health"},
                       rpc_metrics_),
-      http_server_(threads_, {metrics_, process_metrics_, live_metrics_}) {
+      http_server_(threads_, {metrics_, process_metrics_, live_metrics_}),
+      echo_server_(threads_) {
   prometheus::BuildGauge()
       .Name("jobpool_build_info")
       .Help("What runs: always 1.")
@@ -77,13 +78,21 @@ absl::Status App::Start() {
       Log().warn("{}", fault);
     }
   }
+  if (config_.echo_listen.has_value()) {
+    JOBPOOL_ASSIGN_OR_RETURN(echo_address_, ListenAddress::Parse(*config_.echo_listen));
+  }
   // HTTP first: it can still be given up when gRPC's port is taken, and nobody has been served.
   JOBPOOL_RETURN_IF_ERROR(http_server_.Start(http_address_, http_certificates_.get()));
+  if (echo_address_.has_value()) {
+    JOBPOOL_RETURN_IF_ERROR(echo_server_.Listen(echo_address_->host, echo_address_->port));
+  }
   JOBPOOL_RETURN_IF_ERROR(
       grpc_server_.Start(grpc_address_, {&job_service_, &thread_service_, &pool_service_, &health_service_}));
+  if (echo_address_.has_value()) JOBPOOL_RETURN_IF_ERROR(echo_server_.Serve());
   health_service_.SetServing(true);
   http_server_.SetReady(true);
-  Log().info("serving grpc={} http={} version={}", grpc_address(), http_address(), JOBPOOL_VERSION);
+  Log().info("serving grpc={} http={}{} version={}", grpc_address(), http_address(),
+             echo_address_.has_value() ? " echo=" + echo_address() : "", JOBPOOL_VERSION);
   return absl::OkStatus();
 }
 
@@ -91,10 +100,12 @@ bool App::Shutdown(int hurry) {
   health_service_.SetServing(false);
   http_server_.SetReady(false);
   live_metrics_->SetDraining();
+  echo_server_.StopAccepting();
   const MonotonicTime refused_from = Clock::Real().Monotonic();
   const bool drained = DrainJobs(pipeline_, config_.drain_timeout, hurry);
   AwaitReadable(hurry, Later(refused_from, kRefuseTime));
   health_service_.Shutdown();
+  echo_server_.Stop();
   grpc_server_.Stop(kCallGrace);
   if (drained) pipeline_.Stop();
   http_server_.Stop(kHttpGrace);
@@ -104,5 +115,8 @@ bool App::Shutdown(int hurry) {
 
 std::string App::grpc_address() const { return grpc_address_.ToString(grpc_server_.port()); }
 std::string App::http_address() const { return http_address_.ToString(http_server_.port()); }
+std::string App::echo_address() const {
+  return echo_address_.has_value() ? echo_address_->ToString(echo_server_.port()) : "";
+}
 
 }  // namespace jobpool

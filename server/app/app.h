@@ -1,6 +1,8 @@
 #pragma once
 
 #include <memory>
+#include <optional>
+#include <string>
 
 #include <prometheus/registry.h>
 
@@ -8,6 +10,7 @@
 #include "server/app/config.h"
 #include "server/app/grpc_server.h"
 #include "server/app/live_metrics.h"
+#include "server/echo/echo_server.h"
 #include "server/handlers/registry.h"
 #include "server/http/http_server.h"
 #include "server/pipeline/pipeline.h"
@@ -40,18 +43,22 @@ class App {
 
   /// Shuts down after the contract: refuses submissions, cancels daemon jobs,
   /// waits for the others, at most `drain_timeout`, cancels the rest and gives it
-  /// 5 s. `hurry`: a descriptor that becomes readable when it shall not wait any
-  /// longer (a second signal). Returns whether every job has ended; if not, threads
-  /// are left that only the process's end ends.
+  /// 5 s. Echo takes no new connections meanwhile; those it has end with the jobs.
+  /// `hurry`: a descriptor that becomes readable when it shall not wait any longer
+  /// (a second signal). Returns whether every job has ended; if not, threads are
+  /// left that only the process's end ends.
   bool Shutdown(int hurry);
 
   std::string grpc_address() const;
   std::string http_address() const;
+  /// Empty if echo is off.
+  std::string echo_address() const;
 
  private:
   const Config config_;
   ListenAddress grpc_address_;
   ListenAddress http_address_;
+  std::optional<ListenAddress> echo_address_;
 
   ThreadRegistry threads_;
   RegisteredThread main_thread_;
@@ -69,6 +76,7 @@ class App {
   HealthService health_service_;
   std::unique_ptr<CertificateFiles> http_certificates_;  // null: HTTP without TLS
   HttpServer http_server_;
+  EchoServer echo_server_;
   GrpcServer grpc_server_;
 };
 

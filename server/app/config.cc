@@ -40,6 +40,10 @@ absl::Status Check(const Config& config) {
     return absl::InvalidArgumentError(config.http_tls_key.empty() ? "--http_tls_cert needs --http_tls_key"
                                                                   : "--http_tls_key needs --http_tls_cert");
   }
+  if (config.echo_listen.has_value()) {
+    JOBPOOL_RETURN_IF_ERROR(
+        CheckListen("--echo_listen", *config.echo_listen, config.insecure, "it is plain, say --insecure", false));
+  }
   return CheckListen("--http_listen", config.http_listen, config.http_insecure || config.http_tls(),
                      "give --http_tls_cert and --http_tls_key, or say --http_insecure", false);
 }
@@ -67,7 +71,9 @@ CommandLine ParseCommandLine(int argc, const char* const* argv) {
       ->capture_default_str();
   app.add_option("--http_listen", config.http_listen, "where to serve /metrics, /healthz, /readyz: IP:PORT")
       ->capture_default_str();
-  app.add_flag("--insecure", config.insecure, "serve gRPC without TLS off loopback");
+  app.add_option("--echo_listen", config.echo_listen,
+                 "where to send back what comes, in upper case, over plain TCP: IP:PORT (default: nowhere)");
+  app.add_flag("--insecure", config.insecure, "serve gRPC, and echo, without TLS off loopback");
   app.add_flag("--http_insecure", config.http_insecure, "serve HTTP without TLS off loopback");
   app.add_option("--http_tls_cert", config.http_tls_cert,
                  "serve HTTP over TLS: the PEM file of the certificate and its issuers");

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,7 +16,9 @@ struct Config {
   std::string grpc_listen = "127.0.0.1:50051";
   /// A ListenAddress, not a unix socket.
   std::string http_listen = "127.0.0.1:9464";
-  /// Listen without TLS where others than this machine can reach us.
+  /// IP:PORT or [IPv6]:PORT (port 0: any that is free) of the plain TCP echo; nothing: no echo.
+  std::optional<std::string> echo_listen;
+  /// Serve gRPC, and echo, without TLS where others than this machine can reach us.
   bool insecure = false;
   bool http_insecure = false;
   /// PEM files; both or none.

@@ -4,33 +4,17 @@
 #include <cerrno>
 #include <memory>
 #include <poll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include <spdlog/spdlog.h>
 
 #include "server/base/clock.h"
+#include "server/base/event.h"
 #include "server/telemetry/log.h"
 
 namespace jobpool {
 namespace {
 
 constexpr absl::Duration kGrace = absl::Seconds(5);
-
-// Becomes readable, and stays so, once it was raised.
-class Event {
- public:
-  Event() : descriptor_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
-  ~Event() { close(descriptor_); }
-  Event(const Event&) = delete;
-  Event& operator=(const Event&) = delete;
-
-  void Raise() const { eventfd_write(descriptor_, 1); }
-  int descriptor() const { return descriptor_; }
-
- private:
-  const int descriptor_;
-};
 
 // Waits until one of two descriptors is readable (-1: never), at most until
 // `deadline`. Returns whether the first was.

@@ -37,8 +37,7 @@ MetricFamily ThreadGauges(const RollCall& roll_call, const PoolSet& pools) {
   std::map<std::tuple<std::string, std::string, bool>, int> counts;
   // Known series exist from the start.
   for (const bool running : {false, true}) {
-    counts[{"main", "", running}] = 0;
-    counts[{"service", "", running}] = 0;
+    for (const char* role : {"main", "connection", "service"}) counts[{role, "", running}] = 0;
   }
   for (const auto& pool : pools.all()) {
     for (const bool running : {false, true}) counts[{"worker", *pool->name(), running}] = 0;

@@ -7,6 +7,7 @@ namespace {
 
 std::vector<std::string> PoolNames(const std::vector<PoolOptions>& pools) {
   std::vector<std::string> names;
+  names.reserve(pools.size());
   for (const PoolOptions& pool : pools) names.push_back(pool.name);
   return names;
 }

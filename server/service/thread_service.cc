@@ -25,6 +25,8 @@ v1::Thread::Role EncodeRole(ThreadRole role) {
       return v1::Thread::MAIN;
     case ThreadRole::kWorker:
       return v1::Thread::WORKER;
+    case ThreadRole::kConnection:
+      return v1::Thread::CONNECTION;
     case ThreadRole::kService:
       return v1::Thread::SERVICE;
   }
@@ -44,7 +46,8 @@ void EncodeThread(const ThreadInfo& thread, v1::Thread* encoded) {
   encoded->set_process_id(thread.process_id);
   encoded->set_os_thread_id(thread.os_thread_id);
   encoded->set_native_name(thread.native_name);
-  encoded->set_daemon(thread.role == ThreadRole::kService || thread.job.daemon);
+  encoded->set_daemon(thread.role == ThreadRole::kConnection || thread.role == ThreadRole::kService ||
+                      thread.job.daemon);
   EncodeTime(thread.start_time, encoded->mutable_start_time());
   EncodeDuration(thread.cpu_time, encoded->mutable_cpu_time());
   encoded->set_jobs_run(static_cast<int64_t>(thread.jobs_run));

@@ -40,6 +40,7 @@ std::vector<OsThreadInfo> ForeignThreads(const ThreadRegistry& registry) {
   std::vector<OsThreadInfo> threads;
   DIR* const dir = opendir("/proc/self/task");
   if (dir == nullptr) return threads;
+  // On a stream of one's own readdir is thread-safe (readdir(3)). NOLINTNEXTLINE(concurrency-mt-unsafe)
   while (const dirent* entry = readdir(dir)) {
     pid_t tid = 0;
     OsThreadInfo info;

@@ -29,6 +29,8 @@ absl::string_view DefaultNamePrefix(ThreadRole role) {
       return "MainThread";
     case ThreadRole::kWorker:
       return "Thread-";
+    case ThreadRole::kConnection:
+      return "Connection-";
     case ThreadRole::kService:
       return "Service-";
   }
@@ -43,6 +45,8 @@ absl::string_view ThreadRoleName(ThreadRole role) {
       return "MAIN";
     case ThreadRole::kWorker:
       return "WORKER";
+    case ThreadRole::kConnection:
+      return "CONNECTION";
     case ThreadRole::kService:
       return "SERVICE";
   }

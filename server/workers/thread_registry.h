@@ -17,8 +17,8 @@
 namespace jobpool {
 
 /// What a thread is for; jobpool.v1.Thread.Role says more.
-enum class ThreadRole : unsigned char { kMain, kWorker, kService };
-inline constexpr size_t kThreadRoleCount = 3;
+enum class ThreadRole : unsigned char { kMain, kWorker, kConnection, kService };
+inline constexpr size_t kThreadRoleCount = 4;
 
 /// As jobpool.v1.Thread.Role spells it.
 absl::string_view ThreadRoleName(ThreadRole role);
@@ -95,7 +95,7 @@ class ThreadRegistry {
   std::map<uint64_t, RegisteredThread*> threads_ ABSL_GUARDED_BY(mu_);
   ActiveCount count_ ABSL_GUARDED_BY(mu_);
   uint64_t last_id_ ABSL_GUARDED_BY(mu_) = 0;
-  // How many were named by default, for `Thread-N` and `Service-N`.
+  // How many were named by default, for `Thread-N` and its like.
   std::array<uint64_t, kThreadRoleCount> named_ ABSL_GUARDED_BY(mu_){};
 };
 
@@ -104,9 +104,9 @@ class ThreadRegistry {
 /// nobody.
 class RegisteredThread {
  public:
-  /// `pool` may be empty. The display name is the role's default. A worker or
-  /// service thread gets it as its native name too; the main one keeps the
-  /// program's, by which operators find the process.
+  /// `pool` may be empty. The display name is the role's default. It is
+  /// the native name too, but for the main thread's, which keeps the program's,
+  /// by which operators find the process.
   RegisteredThread(ThreadRegistry& registry, ThreadRole role, absl::string_view pool);
   ~RegisteredThread();
   RegisteredThread(const RegisteredThread&) = delete;

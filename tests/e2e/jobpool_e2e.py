@@ -80,12 +80,12 @@ class Server:
             self.process.wait()
             raise
         self.pid = self.process.pid
-        self.grpc, self.http = serving.group(1), serving.group(2)
+        self.grpc, self.http, self.echo = serving.groups()  # echo: None where it is off
 
     def _serving(self):
         if self.process.poll() is not None:
             raise AssertionError(f"exit status {self.process.returncode}\n{self.log()}")
-        return re.search(r" info serving grpc=(\S+) http=(\S+) version=\S+", self.log())
+        return re.search(r" info serving grpc=(\S+) http=(\S+)(?: echo=(\S+))? version=\S+", self.log())
 
     def log(self):
         with open(f"/proc/self/fd/{self._log.fileno()}", encoding="utf-8", errors="replace") as log:
