@@ -48,8 +48,9 @@ App::App(Config config)
       job_service_(pipeline_, service_pool_, rpc_metrics_),
       thread_service_(threads_, service_pool_, rpc_metrics_),
       pool_service_(pipeline_.pools(), threads_, service_pool_, rpc_metrics_),
+      echo_service_(rpc_metrics_),
       health_service_({"jobpool.v1.JobService", "jobpool.v1.ThreadService", "jobpool.v1.PoolService",
-                       "grpc.health.v1.Health"},
+                       "jobpool.v1.EchoService", "grpc.health.v1.Health"},
                       rpc_metrics_),
       http_server_(threads_, {metrics_, process_metrics_, live_metrics_}) {
   prometheus::BuildGauge()
@@ -62,6 +63,7 @@ App::App(Config config)
 
 App::~App() {
   health_service_.Shutdown();
+  echo_service_.Shutdown();
   grpc_server_.Stop(absl::ZeroDuration());
   http_server_.Stop(absl::InfiniteDuration());
 }
@@ -71,8 +73,8 @@ absl::Status App::Start() {
   JOBPOOL_ASSIGN_OR_RETURN(http_address_, ListenAddress::Parse(config_.http_listen));
   // HTTP first: it can still be given up when gRPC's port is taken, and nobody has been served.
   JOBPOOL_RETURN_IF_ERROR(http_server_.Start(http_address_));
-  JOBPOOL_RETURN_IF_ERROR(
-      grpc_server_.Start(grpc_address_, {&job_service_, &thread_service_, &pool_service_, &health_service_}));
+  JOBPOOL_RETURN_IF_ERROR(grpc_server_.Start(
+      grpc_address_, {&job_service_, &thread_service_, &pool_service_, &echo_service_, &health_service_}));
   health_service_.SetServing(true);
   http_server_.SetReady(true);
   Log().info("serving grpc={} http={} version={}", grpc_address(), http_address(), JOBPOOL_VERSION);
@@ -87,6 +89,7 @@ bool App::Shutdown(int hurry) {
   const bool drained = DrainJobs(pipeline_, config_.drain_timeout, hurry);
   AwaitReadable(hurry, Later(refused_from, kRefuseTime));
   health_service_.Shutdown();
+  echo_service_.Shutdown();
   grpc_server_.Stop(kCallGrace);
   if (drained) pipeline_.Stop();
   const bool stopped = http_server_.Stop(kHttpGrace);

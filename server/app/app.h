@@ -11,6 +11,7 @@
 #include "server/app/live_metrics.h"
 #include "server/handlers/registry.h"
 #include "server/pipeline/pipeline.h"
+#include "server/service/echo_service.h"
 #include "server/service/health_service.h"
 #include "server/service/job_service.h"
 #include "server/service/pool_service.h"
@@ -65,6 +66,7 @@ class App {
   JobService job_service_;
   ThreadService thread_service_;
   PoolService pool_service_;
+  EchoService echo_service_;
   HealthService health_service_;
   HttpServer http_server_;
   GrpcServer grpc_server_;
