@@ -108,7 +108,8 @@ TEST_F(EchoTest, TheLastPlaceIsNumber1000) {
     ASSERT_EQ(call->Hear(), "A");
   }
   {
-    Call refused(*echo_);
+    Call refused(*echo_, absl::Seconds(10));
+    refused.Say("a");
     EXPECT_EQ(refused.Hear(), "(over)");
     const grpc::Status status = refused.stream->Finish();
     EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
