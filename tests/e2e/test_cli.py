@@ -127,6 +127,16 @@ class Run(CliTest):
         self.assertEqual(status, 130, shown)
         self.assertEqual(self.c.get("jobs/stop-key").state, Job.CANCELLED)
 
+    def test_interrupted_wait_is_status_130(self):
+        def waits():
+            return self.shared.metrics().sum("grpc_server_started_total", grpc_method="WaitJobs")
+        name, before = self.c.submit(sleep_job(600)).name, waits()
+        process = self.start("wait", name)
+        eventually(lambda: waits() > before, what="the wait began")
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(PATIENCE), 130)
+        self.assertEqual(self.c.cancel(name).state, Job.RUNNING)
+
     def test_closed_pipe_ends_it_quietly(self):
         for args in (("jobs", "list"), ("threads",), ("--help",), ("run", "noop"), ("run", "pi", "20000"),
                      ("-o", "json", "run", "pi", "20000")):
@@ -283,6 +293,21 @@ class Look(CliTest):
         for env in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
             self.assertNotIn("\x1b", self.on_terminal("jobs", **env)[1])
         self.assertNotIn("\x1b", self.cli("jobs"))
+
+
+class Address(CliTest):
+    def test_unix_socket(self):
+        with tempfile.TemporaryDirectory() as folder:
+            server = self.server(f"--grpc_listen=unix:{folder}/socket")
+            self.assertEqual(self.cli("--server", server.grpc, "run", "noop", "-o", "name").count("jobs/"), 1)
+            self.cli("--server", f"unix:{folder}/nobody", "pools", status=5)
+            self.assertRegex(self.stderr, r"\Aerror: cannot reach unix:\S+/nobody: No such file or directory\n\Z")
+
+    def test_tls_client_on_a_plain_server(self):
+        self.cli("--tls_ca", "/etc/ssl/certs/ca-certificates.crt", "pools", status=5)
+        self.assertIn("the server seems to serve without TLS", self.stderr)
+        self.cli("pools", env={"JOBPOOL_TLS_CA": "/dev/null"}, status=2)
+        self.assertIn("/dev/null holds no certificate", self.stderr)
 
 
 class Echo(CliTest):
