@@ -134,7 +134,8 @@ class Run(CliTest):
         process = self.start("wait", name)
         eventually(lambda: waits() > before, what="the wait began")
         process.send_signal(signal.SIGINT)
-        self.assertEqual(process.wait(PATIENCE), 130)
+        process.communicate(timeout=PATIENCE)
+        self.assertEqual(process.returncode, 130)
         self.assertEqual(self.c.cancel(name).state, Job.RUNNING)
 
     def test_closed_pipe_ends_it_quietly(self):
