@@ -10,6 +10,7 @@ namespace jobpool::cli {
 /// A command line that is understood.
 struct Invocation {
   std::string server = "127.0.0.1:50051";
+  TlsFiles tls;
   OutputFormat format = OutputFormat::kTable;
   Command command;
 };
@@ -23,7 +24,7 @@ struct ParsedCommandLine {
   ExitStatus status = ExitStatus::kDone;
 };
 
-/// Reads the arguments of main and JOBPOOL_SERVER. Prints nothing, calls nobody.
+/// Reads the arguments of main, JOBPOOL_SERVER and JOBPOOL_TLS_*. Prints nothing, calls nobody.
 ParsedCommandLine ParseCommandLine(int argc, const char* const* argv);
 
 }  // namespace jobpool::cli

@@ -17,16 +17,18 @@ void AddWaitCommand(CLI::App& app, Command& chosen);
 void AddJobsCommands(CLI::App& app, Command& chosen);
 void AddThreadsCommands(CLI::App& app, Command& chosen);
 void AddPoolsCommands(CLI::App& app, Command& chosen);
+void AddEchoCommand(CLI::App& app, Command& chosen);
 
 /// Adds one subcommand, whose --help closes with `footer`.
 CLI::App* AddCommand(CLI::App& parent, const std::string& name, const std::string& description,
                      const std::string& footer);
 
 /// Adds the required positional `NAME` or `NAME...`, which `target` (a string or
-/// a vector of them) receives.
+/// a vector of them) receives: resources of `collection`, `jobs`.
 template <typename Target>
-void AddNames(CLI::App& command, Target& target, const std::string& description) {
-  command.add_option("NAME", target, description)->required()->option_text(" ");
+CLI::Option* AddNames(CLI::App& command, Target& target, const std::string& collection,
+                      const std::string& description) {
+  return command.add_option("NAME", target, description)->required()->option_text(" ")->type_name(collection);
 }
 
 }  // namespace jobpool::cli

@@ -61,7 +61,7 @@ void AddPoolsCommands(CLI::App& app, Command& chosen) {
 
   CLI::App* get = AddCommand(*pools, "get", "Show all about a pool", "Example:\n  jobpool pools get compute");
   auto name = std::make_shared<std::string>();
-  AddNames(*get, *name, "Pool: pools/NAME, or the bare NAME");
+  AddNames(*get, *name, "pools", "Pool: pools/NAME, or the bare NAME");
   get->callback([name, &chosen] { chosen = [name](Session& session) { return GetPool(session, *name); }; });
 }
 

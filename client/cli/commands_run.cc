@@ -118,12 +118,19 @@ ExitStatus Submit(Session& session, const WorkArgs& args) {
 /// The options that both take.
 std::shared_ptr<WorkArgs> AddWorkArgs(CLI::App& command) {
   auto args = std::make_shared<WorkArgs>();
-  command.add_option("KIND", args->kind, "What to do, see below")->required()->option_text(" ");
+  command.add_option("KIND", args->kind, "What to do, see below")
+      ->required()
+      ->option_text(" ")
+      ->type_name("KIND");
   command.add_option("ARG", args->argument, "Its argument, see below")->option_text(" ");
   command.add_option("--seed", args->seed, "Of hash: which bytes; default 0")->option_text("N");
   command.add_option("--payload", args->payload, "Of noop: comes back in the result")->option_text("TEXT");
-  command.add_option("--name", args->display_name, "Display name; default Job-N")->option_text("NAME");
-  command.add_option("--pool", args->pool, "Pool that runs it; default by kind")->option_text("POOL");
+  command.add_option("--name", args->display_name, "Display name; default Job-N")
+      ->option_text("NAME")
+      ->check([](const std::string& name) { return name.empty() ? "must not be empty" : std::string(); });
+  command.add_option("--pool", args->pool, "Pool that runs it; default by kind")
+      ->option_text("POOL")
+      ->type_name("pools");
   command.add_option("--label", args->labels, "A label; may be repeated")
       ->option_text("KEY=VALUE")
       ->allow_extra_args(false);

@@ -98,13 +98,13 @@ void AddThreadsCommands(CLI::App& app, Command& chosen) {
   CLI::App* get =
       AddCommand(*threads, "get", "Show all about a thread", "Example:\n  jobpool threads get t2");
   auto name = std::make_shared<std::string>();
-  AddNames(*get, *name, "Thread: threads/ID, or the bare ID");
+  AddNames(*get, *name, "threads", "Thread: threads/ID, or the bare ID");
   get->callback([name, &chosen] { chosen = [name](Session& session) { return GetThread(session, *name); }; });
 
   CLI::App* rename = AddCommand(*threads, "rename", "Give a running thread another name, also for `top -H`",
                                 "Example:\n  jobpool threads rename t2 monitor");
   auto names = std::make_shared<std::pair<std::string, std::string>>();
-  AddNames(*rename, names->first, "Thread: threads/ID, or the bare ID");
+  AddNames(*rename, names->first, "threads", "Thread: threads/ID, or the bare ID");
   rename->add_option("NEW", names->second, "Its new display name")->required()->option_text(" ");
   rename->callback([names, &chosen] {
     chosen = [names](Session& session) { return RenameThread(session, names->first, names->second); };

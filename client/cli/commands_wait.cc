@@ -83,7 +83,7 @@ void AddWaitCommand(CLI::App& app, Command& chosen) {
       "\nExamples:\n  jobpool wait jobs/a jobs/b --timeout 5s\n  jobpool wait --any a b");
   wait->alias("join");
   auto args = std::make_shared<WaitArgs>();
-  AddNames(*wait, args->names, "Jobs: jobs/ID, or the bare ID");
+  AddNames(*wait, args->names, "jobs", "Jobs: jobs/ID, or the bare ID");
   wait->add_flag("--any", args->any, "Until one of them has ended, not all");
   wait->add_option("--timeout", args->timeout, "How long at most; 0 looks once; default: for ever")
       ->option_text("DURATION");

@@ -125,28 +125,31 @@ std::string ResultText(const v1::Job& job) {
   return "";
 }
 
-std::string JobsTable(const Jobs& jobs, absl::Time now) {
+std::string JobsTable(const Jobs& jobs, absl::Time now, bool header) {
   Table table({"NAME", "DISPLAY NAME", "STATE", "KIND", "PROGRESS", "POOL", "AGE", "RUN TIME"});
+  table.SetStateColumn(2);
   for (const v1::Job& job : jobs) {
-    table.AddRow({job.name(), CutToCharacters(job.display_name(), kNameWidth), StateText(job.state()),
+    table.AddRow({job.name(), CutToWidth(job.display_name(), kNameWidth), StateText(job.state()),
                   KindText(job), ProgressText(job), PoolText(job),
                   AgeText(now - FromProto(job.create_time())), RunTimeText(job, now)});
   }
-  return table.ToString();
+  return table.ToString(header);
 }
 
 std::string JoinedJobsTable(const Jobs& jobs, absl::Time now) {
   Table table({"NAME", "DISPLAY NAME", "STATE", "KIND", "RUN TIME", "RESULT"});
+  table.SetStateColumn(2);
   for (const v1::Job& job : jobs) {
     const std::string result = job.has_error() ? ErrorText(job.error()) : ResultText(job);
-    table.AddRow({job.name(), CutToCharacters(job.display_name(), kNameWidth), StateText(job.state()),
-                  KindText(job), RunTimeText(job, now), CutToCharacters(result, kResultWidth)});
+    table.AddRow({job.name(), CutToWidth(job.display_name(), kNameWidth), StateText(job.state()),
+                  KindText(job), RunTimeText(job, now), CutToWidth(result, kResultWidth)});
   }
   return table.ToString();
 }
 
 std::string JobDetails(const v1::Job& job) {
   Table table;
+  table.SetStateColumn(1);
   const auto add = [&table](std::string field, std::string value) {
     if (!value.empty()) table.AddRow({std::move(field), std::move(value)});
   };
@@ -172,6 +175,7 @@ std::string JobDetails(const v1::Job& job) {
 
 std::string RunSummary(const v1::Job& job, absl::Duration elapsed) {
   Table table;
+  table.SetStateColumn(1);
   table.AddRow({"job", job.name()});
   table.AddRow({"state", StateText(job.state())});
   if (job.has_result()) table.AddRow({"result", ResultText(job)});

@@ -27,8 +27,8 @@ std::string WorkText(const v1::Job& job);
 /// What the work gave, bytes escaped; empty if there is no result.
 std::string ResultText(const v1::Job& job);
 
-/// A line for each job.
-std::string JobsTable(const Jobs& jobs, absl::Time now);
+/// A line for each job; below a header, unless these are further ones.
+std::string JobsTable(const Jobs& jobs, absl::Time now, bool header = true);
 
 /// A line for each job that was waited for, with the beginning of its result or
 /// of its error.

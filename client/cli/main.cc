@@ -26,7 +26,8 @@ ExitStatus Main(int argc, const char* const* argv) {
     PrintError(parsed.error);
     return parsed.status;
   }
-  const absl::StatusOr<std::unique_ptr<Client>> client = Client::Create(parsed.invocation->server);
+  const absl::StatusOr<std::unique_ptr<Client>> client =
+      Client::Create(parsed.invocation->server, {.tls = parsed.invocation->tls});
   if (!client.ok()) return ReportUsage(client.status().message(), "jobpool");
   Session session{.client = **client, .format = parsed.invocation->format};
   return parsed.invocation->command(session);

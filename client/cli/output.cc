@@ -2,6 +2,8 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
+#include <unistd.h>
 
 #include <google/protobuf/util/json_util.h>
 
@@ -28,6 +30,13 @@ absl::StatusOr<std::string> ToJson(const google::protobuf::Message& message) {
 }
 
 void Print(absl::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+
+bool OutputShowsColours() {
+  const char* term = std::getenv("TERM");
+  const char* no_color = std::getenv("NO_COLOR");
+  return isatty(STDOUT_FILENO) == 1 && term != nullptr && absl::string_view(term) != "dumb" &&
+         (no_color == nullptr || *no_color == '\0');
+}
 
 void PrintError(absl::string_view text) {
   std::fflush(stdout);  // so that both stay in order where they go to one place

@@ -26,6 +26,10 @@ absl::StatusOr<std::string> ToJson(const google::protobuf::Message& message);
 /// FlushOutput. Not thread-safe.
 void Print(absl::string_view text);
 
+/// Whether standard output is a terminal that shows colours and whose user did not
+/// forbid them with NO_COLOR (no-color.org).
+bool OutputShowsColours();
+
 /// `text` on standard error. Failures are ignored.
 void PrintError(absl::string_view text);
 

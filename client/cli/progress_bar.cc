@@ -83,7 +83,7 @@ std::string BarLine(const v1::Job& job, absl::Duration elapsed, size_t columns) 
     absl::StrAppend(&line, StateText(job.state()), "  ", ClockText(elapsed));
   }
   // In the last column some terminals begin a new line.
-  return CutToCharacters(line, columns > 0 ? columns - 1 : 0);
+  return CutToWidth(line, columns > 0 ? columns - 1 : 0);
 }
 
 std::string PlainLine(const v1::Job& job, absl::Duration elapsed) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -7,9 +9,8 @@
 
 namespace jobpool::cli {
 
-/// Columns aligned by spaces. Each character counts as one cell wide, which is
-/// not so for some of East Asia's and for emoji. Values are escaped (see
-/// jobpool/printable.h); an empty one shows as `-`.
+/// Columns aligned by spaces. Values are escaped (see jobpool/printable.h); an
+/// empty one shows as `-`.
 class Table {
  public:
   /// With `headers` as its first line; without any, one is not shown.
@@ -18,18 +19,26 @@ class Table {
   /// Cells from left to right, as many in each row.
   void AddRow(std::vector<std::string> cells);
 
-  /// Lines that end with a newline, without spaces before it.
-  std::string ToString() const;
+  /// The values of that column, counted from 0, that are states of jobs or threads
+  /// get colours where standard output shows them.
+  void SetStateColumn(size_t column) { state_column_ = column; }
+
+  /// Lines that end with a newline, without spaces before it. `header`: whether
+  /// that is one of them; the columns are as wide in any case.
+  std::string ToString(bool header = true) const;
 
  private:
+  const bool has_header_;
+  size_t state_column_ = SIZE_MAX;
   std::vector<std::vector<std::string>> rows_;
 };
 
-/// The characters of `text`, which is well-formed UTF-8.
-size_t CountCharacters(absl::string_view text);
+/// How many columns of a terminal `text`, which is well-formed UTF-8, takes:
+/// characters of East Asia and emoji take two, combining ones none.
+size_t DisplayWidth(absl::string_view text);
 
-/// `text`, which is well-formed UTF-8, in at most `limit` characters; the last
-/// of them is `…` where something was cut.
-std::string CutToCharacters(absl::string_view text, size_t limit);
+/// `text`, which is well-formed UTF-8, in at most `limit` columns; the last of
+/// them is `…` where something was cut.
+std::string CutToWidth(absl::string_view text, size_t limit);
 
 }  // namespace jobpool::cli

@@ -30,6 +30,7 @@ std::string StateText(v1::Thread::State state) {
 std::string ThreadsTable(const v1::ListThreadsResponse& response, absl::Time now) {
   Table table({"NAME", "DISPLAY NAME", "ROLE", "STATE", "POOL", "JOB", "TID", "NATIVE NAME", "CPU TIME",
                "JOBS RUN", "AGE"});
+  table.SetStateColumn(3);
   for (const v1::Thread& thread : response.threads()) {
     table.AddRow({thread.name(), thread.display_name(), RoleText(thread.role()), StateText(thread.state()),
                   PoolText(thread), thread.job(), absl::StrCat(thread.os_thread_id()), thread.native_name(),

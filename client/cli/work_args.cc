@@ -3,8 +3,10 @@
 #include <cstdint>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 
 namespace jobpool::cli {
 namespace {
@@ -96,9 +98,8 @@ const KindSyntax* FindKind(absl::string_view name) {
 absl::Status SetWorkOf(const WorkArgs& args, v1::Job& job) {
   const KindSyntax* kind = FindKind(args.kind);
   if (kind == nullptr) {
-    std::string names;
-    for (const KindSyntax& known : kKinds) absl::StrAppend(&names, names.empty() ? "" : ", ", known.name);
-    return absl::InvalidArgumentError(absl::StrCat("unknown kind '", args.kind, "'; the kinds are ", names));
+    return absl::InvalidArgumentError(
+        absl::StrCat("unknown kind '", args.kind, "'; the kinds are ", absl::StrJoin(KindNames(), ", ")));
   }
   if (kind->argument.empty() && args.argument) {
     return absl::InvalidArgumentError(
@@ -163,13 +164,27 @@ absl::StatusOr<v1::SubmitJobRequest> ToSubmitRequest(const WorkArgs& args) {
 }
 
 absl::StatusOr<absl::Duration> ParseDurationArg(absl::string_view text) {
-  const bool bare_number = !text.empty() && (absl::ascii_isdigit(text.back()) || text.back() == '.');
-  absl::Duration duration;
-  if (!absl::ParseDuration(bare_number ? absl::StrCat(text, "s") : std::string(text), &duration) ||
-      absl::AbsDuration(duration) > kMaxProtoDuration) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("'", text, "' is not a duration such as 2s, 1m30s, 100ms or a number of seconds"));
+  const auto bad = absl::InvalidArgumentError(
+      absl::StrCat("'", text, "' is not a duration such as 2s, 1m30s, 100ms, 2d or a number of seconds"));
+  absl::Duration days;
+  absl::string_view rest = text;
+  if (const size_t d = text.find('d'); d != absl::string_view::npos) {
+    const absl::string_view number = text.substr(0, d);
+    rest = text.substr(d + 1);
+    if (number.find_first_not_of("+-.0123456789") != absl::string_view::npos ||
+        !absl::ParseDuration(absl::StrCat(number, "h"), &days)) {
+      return bad;
+    }
+    days *= 24;
+    if (rest.empty()) rest = "0";
+    if (!absl::ascii_isdigit(rest.front()) && rest.front() != '.') return bad;
   }
+  const bool bare_number =
+      rest.size() == text.size() && !text.empty() && (absl::ascii_isdigit(text.back()) || text.back() == '.');
+  absl::Duration duration;
+  if (!absl::ParseDuration(bare_number ? absl::StrCat(text, "s") : std::string(rest), &duration)) return bad;
+  duration = absl::StartsWith(text, "-") ? days - absl::AbsDuration(duration) : days + duration;
+  if (absl::AbsDuration(duration) > kMaxProtoDuration) return bad;
   return duration;
 }
 
@@ -183,6 +198,12 @@ google::protobuf::Duration ToProto(absl::Duration duration) {
 std::string ResourceName(absl::string_view collection, absl::string_view text) {
   if (text.find('/') != absl::string_view::npos) return std::string(text);
   return absl::StrCat(collection, "/", text);
+}
+
+std::vector<std::string> KindNames() {
+  std::vector<std::string> names;
+  for (const KindSyntax& kind : kKinds) names.emplace_back(kind.name);
+  return names;
 }
 
 std::string WorkArgsHelp() {

@@ -35,8 +35,8 @@ struct WorkArgs {
 /// a label without `=` or given twice.
 absl::StatusOr<v1::SubmitJobRequest> ToSubmitRequest(const WorkArgs& args);
 
-/// A duration as absl::ParseDuration takes it (`1.5s`, `2m30s`, `100ms`), or a
-/// bare number of seconds. Finite; may be negative.
+/// A duration as absl::ParseDuration takes it (`1.5s`, `2m30s`, `100ms`), before
+/// it days if any (`2d`, `1d12h`), or a bare number of seconds. Finite; may be negative.
 absl::StatusOr<absl::Duration> ParseDurationArg(absl::string_view text);
 
 /// REQUIRES: `duration` is one that ParseDurationArg gives.
@@ -44,6 +44,9 @@ google::protobuf::Duration ToProto(absl::Duration duration);
 
 /// `jobs/x` for `x` of `collection` `jobs`; a name with a slash stays as it is.
 std::string ResourceName(absl::string_view collection, absl::string_view text);
+
+/// `sleep`, `primes`, …
+std::vector<std::string> KindNames();
 
 /// The kinds with their arguments, a line each, for --help.
 std::string WorkArgsHelp();

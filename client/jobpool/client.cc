@@ -12,6 +12,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/jobpool/grpc_status.h"
+#include "client/jobpool/tls.h"
+#include "jobpool/v1/echo_service.grpc.pb.h"
 #include "jobpool/v1/job_service.grpc.pb.h"
 #include "jobpool/v1/pool_service.grpc.pb.h"
 #include "jobpool/v1/thread_service.grpc.pb.h"
@@ -45,14 +47,22 @@ bool IsLoopback(absl::string_view address) {
          absl::StartsWith(address, "[::1]:");
 }
 
-std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, const ClientOptions& options) {
+constexpr absl::Duration kKeepaliveTimeout = absl::Seconds(10);
+
+int Milliseconds(absl::Duration duration) { return static_cast<int>(absl::ToInt64Milliseconds(duration)); }
+
+std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, const ClientOptions& options,
+                                           const std::shared_ptr<grpc::ChannelCredentials>& credentials) {
   grpc::ChannelArguments arguments;
   // The time that one attempt to connect gets, 20 s unless told. Longer than a call waits for it, so that it
   // is the call's limit that tells.
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS,
-                   static_cast<int>(absl::ToInt64Milliseconds(options.connect_timeout + absl::Seconds(1))));
+                   Milliseconds(options.connect_timeout + absl::Seconds(1)));
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, Milliseconds(options.keepalive_time));
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, Milliseconds(kKeepaliveTimeout));
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);  // a call may be silent for ever: no limit
   if (IsLoopback(address)) arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+  return grpc::CreateCustomChannel(address, credentials, arguments);
 }
 
 }  // namespace
@@ -60,14 +70,20 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, const Cli
 /// Thread-safe, as channels and stubs are; constant after construction.
 class Client::Connection {
  public:
-  Connection(absl::string_view address, const ClientOptions& options)
+  Connection(absl::string_view address, const ClientOptions& options,
+             const std::shared_ptr<grpc::ChannelCredentials>& credentials)
       : address_(address),
         options_(options),
-        channel_(MakeChannel(address_, options)),
+        channel_(MakeChannel(address_, options, credentials)),
+        echo_(v1::EchoService::NewStub(channel_)),
         jobs_(v1::JobService::NewStub(channel_)),
         threads_(v1::ThreadService::NewStub(channel_)),
         pools_(v1::PoolService::NewStub(channel_)) {}
 
+  const std::string& address() const { return address_; }
+  bool tls() const { return options_.tls.any(); }
+  bool is_up() const { return channel_->GetState(/*try_to_connect=*/false) == GRPC_CHANNEL_READY; }
+  v1::EchoService::Stub& echo() { return *echo_; }
   v1::JobService::Stub& jobs() { return *jobs_; }
   v1::ThreadService::Stub& threads() { return *threads_; }
   v1::PoolService::Stub& pools() { return *pools_; }
@@ -79,15 +95,18 @@ class Client::Connection {
                                 const Request& request, const CallOptions& options) {
     if (absl::Status status = AwaitConnection(options.deadline); !status.ok()) return status;
     grpc::ClientContext context;
-    if (options.deadline != absl::InfiniteFuture())
-      context.set_deadline(absl::ToChronoTime(options.deadline));
+    SetDeadline(context, options);
     Response response;
     const grpc::Status status = (stub.*method)(&context, request, &response);
-    if (!status.ok()) return ToAbslStatus(status, address_);
+    if (!status.ok()) return ToAbslStatus(status, address_, tls());
     return response;
   }
 
- private:
+  static void SetDeadline(grpc::ClientContext& context, const CallOptions& options) {
+    if (options.deadline != absl::InfiniteFuture())
+      context.set_deadline(absl::ToChronoTime(options.deadline));
+  }
+
   /// Waits for a connection attempt under way, which a call by itself does
   /// without a limit of its own. OK if it is up, and also if it failed: then the
   /// call fails at once, and knows why.
@@ -104,18 +123,62 @@ class Client::Connection {
     }
   }
 
+ private:
   const std::string address_;
   const ClientOptions options_;
   const std::shared_ptr<grpc::Channel> channel_;
+  const std::unique_ptr<v1::EchoService::Stub> echo_;
   const std::unique_ptr<v1::JobService::Stub> jobs_;
   const std::unique_ptr<v1::ThreadService::Stub> threads_;
   const std::unique_ptr<v1::PoolService::Stub> pools_;
 };
 
+/// On the client's connection.
+class Client::Echo final : public EchoCall {
+ public:
+  Echo(Connection& connection, const CallOptions& options) : connection_(connection) {
+    Connection::SetDeadline(context_, options);
+    stream_ = connection.echo().UppercaseText(&context_);
+  }
+
+  ~Echo() override {
+    if (ended_) return;
+    context_.TryCancel();
+    stream_->Finish();
+  }
+
+  absl::StatusOr<v1::UppercaseTextResponse> Say(const std::string& text) override {
+    v1::UppercaseTextRequest request;
+    request.set_text(text);
+    v1::UppercaseTextResponse response;
+    if (stream_->Write(request) && stream_->Read(&response)) return response;
+    const absl::Status status = Finish();
+    return status.ok() ? absl::InternalError("the server ended the call before it answered") : status;
+  }
+
+  absl::Status End() override {
+    stream_->WritesDone();
+    return Finish();
+  }
+
+ private:
+  absl::Status Finish() {
+    ended_ = true;
+    return ToAbslStatus(stream_->Finish(), connection_.address(), connection_.tls());
+  }
+
+  Connection& connection_;
+  grpc::ClientContext context_;
+  std::unique_ptr<grpc::ClientReaderWriter<v1::UppercaseTextRequest, v1::UppercaseTextResponse>> stream_;
+  bool ended_ = false;
+};
+
 absl::StatusOr<std::unique_ptr<Client>> Client::Create(absl::string_view address,
                                                        const ClientOptions& options) {
   if (absl::Status status = CheckAddress(address); !status.ok()) return status;
-  return std::unique_ptr<Client>(new Client(std::make_unique<Connection>(address, options)));
+  const auto credentials = MakeCredentials(options.tls);
+  if (!credentials.ok()) return credentials.status();
+  return std::unique_ptr<Client>(new Client(std::make_unique<Connection>(address, options, *credentials)));
 }
 
 Client::Client(std::unique_ptr<Connection> connection) : connection_(std::move(connection)) {}
@@ -154,6 +217,14 @@ absl::StatusOr<v1::Job> Client::CancelJob(const v1::CancelJobRequest& request, c
 absl::StatusOr<google::protobuf::Empty> Client::DeleteJob(const v1::DeleteJobRequest& request,
                                                           const CallOptions& options) {
   return connection_->Call(connection_->jobs(), &v1::JobService::Stub::DeleteJob, request, options);
+}
+
+absl::StatusOr<std::unique_ptr<EchoCall>> Client::UppercaseText(const CallOptions& options) {
+  if (absl::Status status = connection_->AwaitConnection(options.deadline); !status.ok()) return status;
+  if (!connection_->is_up()) {  // so the call fails: say so now, not at its first message
+    if (absl::Status status = Echo(*connection_, options).End(); !status.ok()) return status;
+  }
+  return std::unique_ptr<EchoCall>(std::make_unique<Echo>(*connection_, options));
 }
 
 absl::StatusOr<v1::ListThreadsResponse> Client::ListThreads(const v1::ListThreadsRequest& request,

@@ -1,29 +1,62 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include <google/protobuf/empty.pb.h>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "jobpool/v1/echo_service.pb.h"
 #include "jobpool/v1/job_service.pb.h"
 #include "jobpool/v1/pool_service.pb.h"
 #include "jobpool/v1/thread_service.pb.h"
 
 namespace jobpool {
 
+/// Paths of files in PEM form. Any that is set means TLS.
+struct TlsFiles {
+  /// The authorities that the server's certificate is checked against. Default:
+  /// the system's.
+  std::string ca = {};
+  /// What the client shows where the server wants to know it, and its key,
+  /// without a password. Both or none.
+  std::string cert = {};
+  std::string key = {};
+
+  bool any() const { return !ca.empty() || !cert.empty() || !key.empty(); }
+};
+
 /// How a Client connects.
 struct ClientOptions {
   /// How long a call waits for a connection that is not up yet before it fails
   /// with UNAVAILABLE. A refused connection fails at once.
   absl::Duration connect_timeout = absl::Seconds(5);
+  /// Default: no TLS.
+  TlsFiles tls = {};
+  /// How long a connection with open calls may be silent before the server is
+  /// asked whether it is there; without an answer for 10 s the calls end. Keeps
+  /// balancers from dropping it, too. The server takes no less than 10 s.
+  absl::Duration keepalive_time = absl::Seconds(30);
 };
 
 /// How one call is made.
 struct CallOptions {
   /// When the call is given up with DEADLINE_EXCEEDED. Default: never.
   absl::Time deadline = absl::InfiniteFuture();
+};
+
+/// An open call of EchoService.UppercaseText. Cancelled when it is destroyed
+/// before its end. Not thread-safe; outlived by its client.
+class EchoCall {
+ public:
+  virtual ~EchoCall() = default;
+  /// Says `text`, which is UTF-8, and waits for the answer. After an error only
+  /// the destructor may be called.
+  virtual absl::StatusOr<v1::UppercaseTextResponse> Say(const std::string& text) = 0;
+  /// There is no more to say. REQUIRES: called once, last.
+  virtual absl::Status End() = 0;
 };
 
 /// A connection to a jobpool server, with one blocking method for each RPC; what
@@ -40,8 +73,9 @@ class Client {
  public:
   /// A client of the server at `address`: `HOST:PORT`, `[IPV6]:PORT`,
   /// `unix:PATH`, or a URI of another gRPC scheme (`dns:`, `ipv4:`, `ipv6:`,
-  /// `unix-abstract:`). Does not connect yet. INVALID_ARGUMENT: it is none of
-  /// these.
+  /// `unix-abstract:`). Reads the TLS files; does not connect yet.
+  /// INVALID_ARGUMENT: the address is none of these, or a file is not what it
+  /// should be.
   static absl::StatusOr<std::unique_ptr<Client>> Create(absl::string_view address,
                                                         const ClientOptions& options = ClientOptions());
 
@@ -68,6 +102,10 @@ class Client {
   absl::StatusOr<google::protobuf::Empty> DeleteJob(const v1::DeleteJobRequest& request,
                                                     const CallOptions& options = CallOptions());
 
+  // EchoService
+
+  absl::StatusOr<std::unique_ptr<EchoCall>> UppercaseText(const CallOptions& options = CallOptions());
+
   // ThreadService
 
   absl::StatusOr<v1::ListThreadsResponse> ListThreads(const v1::ListThreadsRequest& request,
@@ -90,6 +128,7 @@ class Client {
 
  private:
   class Connection;  // the channel and its stubs: gRPC stays out of this header
+  class Echo;
 
   explicit Client(std::unique_ptr<Connection> connection);
 

@@ -48,8 +48,9 @@ App::App(Config config)
       job_service_(pipeline_, service_pool_, rpc_metrics_),
       thread_service_(threads_, service_pool_, rpc_metrics_),
       pool_service_(pipeline_.pools(), threads_, service_pool_, rpc_metrics_),
+      echo_service_(rpc_metrics_),
       health_service_({"jobpool.v1.JobService", "jobpool.v1.ThreadService", "jobpool.v1.PoolService",
-                       "grpc.health.v1.Health"},
+                       "jobpool.v1.EchoService", "grpc.health.v1.Health"},
                       rpc_metrics_),
       http_server_(threads_, {metrics_, process_metrics_, live_metrics_}),
       echo_server_(threads_) {
@@ -63,6 +64,7 @@ App::App(Config config)
 
 App::~App() {
   health_service_.Shutdown();
+  echo_service_.Shutdown();
   grpc_server_.Stop(absl::ZeroDuration());
   http_server_.Stop(absl::ZeroDuration());
 }
@@ -86,8 +88,8 @@ absl::Status App::Start() {
   if (echo_address_.has_value()) {
     JOBPOOL_RETURN_IF_ERROR(echo_server_.Listen(echo_address_->host, echo_address_->port));
   }
-  JOBPOOL_RETURN_IF_ERROR(
-      grpc_server_.Start(grpc_address_, {&job_service_, &thread_service_, &pool_service_, &health_service_}));
+  JOBPOOL_RETURN_IF_ERROR(grpc_server_.Start(
+      grpc_address_, {&job_service_, &thread_service_, &pool_service_, &echo_service_, &health_service_}));
   if (echo_address_.has_value()) JOBPOOL_RETURN_IF_ERROR(echo_server_.Serve());
   health_service_.SetServing(true);
   http_server_.SetReady(true);
@@ -106,6 +108,7 @@ bool App::Shutdown(int hurry) {
   AwaitReadable(hurry, Later(refused_from, kRefuseTime));
   health_service_.Shutdown();
   echo_server_.Stop();
+  echo_service_.Shutdown();
   grpc_server_.Stop(kCallGrace);
   if (drained) pipeline_.Stop();
   http_server_.Stop(kHttpGrace);

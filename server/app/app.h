@@ -14,6 +14,7 @@
 #include "server/handlers/registry.h"
 #include "server/http/http_server.h"
 #include "server/pipeline/pipeline.h"
+#include "server/service/echo_service.h"
 #include "server/service/health_service.h"
 #include "server/service/job_service.h"
 #include "server/service/pool_service.h"
@@ -73,6 +74,7 @@ class App {
   JobService job_service_;
   ThreadService thread_service_;
   PoolService pool_service_;
+  EchoService echo_service_;
   HealthService health_service_;
   std::unique_ptr<CertificateFiles> http_certificates_;  // null: HTTP without TLS
   HttpServer http_server_;

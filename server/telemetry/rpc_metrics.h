@@ -39,7 +39,7 @@ class RpcMetrics {
  public:
   explicit RpcMetrics(prometheus::Registry& registry);
 
-  /// `type`: unary or server_stream. REQUIRES: once for each method.
+  /// `type`: unary, server_stream or bidi_stream. REQUIRES: once for each method.
   std::unique_ptr<MethodMetrics> Method(const std::string& service, const std::string& method,
                                         const std::string& type = "unary");
 

@@ -243,6 +243,17 @@ class E2eTest(unittest.TestCase):
         return error
 
 
+class SharedServerTest(E2eTest):
+    """One server, `shared`, and one client of it, `c`, for all tests of the class."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.shared = Server()
+        cls.addClassCleanup(cls.shared.finish)
+        cls.c = Client(cls.shared.grpc)
+        cls.addClassCleanup(cls.c.close)
+
+
 class Error:
     """A failed call with its details."""
 

@@ -3,7 +3,7 @@ values just inside the bounds, which must not be."""
 import grpc
 from google.protobuf import duration_pb2, field_mask_pb2
 from jobpool.v1 import job_pb2, job_service_pb2 as js, pool_service_pb2 as ps, thread_service_pb2 as ts
-from jobpool_e2e import PATIENCE, E2eTest, Client, Server, noop_job, sleep_job
+from jobpool_e2e import PATIENCE, SharedServerTest, noop_job, sleep_job
 
 Job, Duration, Mask = job_pb2.Job, duration_pb2.Duration, field_mask_pb2.FieldMask
 INVALID, NOT_FOUND = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
@@ -74,14 +74,7 @@ THREAD_NAMES = ["", "threads", "threads/", "jobs/t1", "threads/t1/x", "x" * MIB]
 TOKENS = ["x", "AAAA", "====", "é", "\0", "a" * MIB, "MDAwMDAwMDAwMDAwMDAwMDE"]
 
 
-class BadInput(E2eTest):
-    @classmethod
-    def setUpClass(cls):
-        cls.shared = Server()
-        cls.addClassCleanup(cls.shared.finish)
-        cls.c = Client(cls.shared.grpc)
-        cls.addClassCleanup(cls.c.close)
-
+class BadInput(SharedServerTest):
     def tearDown(self):
         """What was refused left nothing behind, and the server goes on."""
         self.assertEqual(self.shared.process.poll(), None)

@@ -7,7 +7,7 @@ import subprocess
 import grpc
 from google.protobuf import field_mask_pb2, json_format
 from jobpool.v1 import job_pb2, job_service_pb2 as js, pool_service_pb2 as ps, thread_pb2, thread_service_pb2 as ts
-from jobpool_e2e import PATIENCE, ROOT, Client, E2eTest, Server, eventually, noop_job, sleep_job, unix_time
+from jobpool_e2e import PATIENCE, ROOT, SharedServerTest, eventually, noop_job, sleep_job, unix_time
 
 Job = job_pb2.Job
 BUF = next((path for path in (os.environ.get("JOBPOOL_BUF"), f"{ROOT}/node_modules/.bin/buf",
@@ -18,16 +18,7 @@ def parse(text, message):
     return json_format.Parse(text, message)
 
 
-class Calls(E2eTest):
-    @classmethod
-    def setUpClass(cls):
-        cls.shared = Server()
-        cls.addClassCleanup(cls.shared.finish)
-        cls.c = Client(cls.shared.grpc)
-        cls.addClassCleanup(cls.c.close)
-
-
-class Grpcio(Calls):
+class Grpcio(SharedServerTest):
     def test_run_sleep(self):
         job = self.c.jobs.RunJob(parse('{"job": {"sleep": {"duration": "0.2s"}}}', js.RunJobRequest()))
         self.assertEqual((job.state, job.alive, job.pool), (Job.SUCCEEDED, False, "pools/blocking"))
@@ -147,12 +138,13 @@ class Grpcio(Calls):
         self.assertEqual(self.c.pools.GetPool(ps.GetPoolRequest(name="pools/compute")).name, compute.name)
 
     def test_health(self):
-        for service in ("", "jobpool.v1.JobService", "jobpool.v1.ThreadService", "jobpool.v1.PoolService"):
+        for service in ("", "jobpool.v1.JobService", "jobpool.v1.ThreadService", "jobpool.v1.PoolService",
+                        "jobpool.v1.EchoService"):
             self.assertEqual(self.c.health(service), 1)
         self.fails(grpc.StatusCode.NOT_FOUND, self.c.health, "nope")
 
 
-class BufCurl(Calls):
+class BufCurl(SharedServerTest):
     def setUp(self):
         if BUF is None:
             self.fail("no buf: set JOBPOOL_BUF, or install it in the project's node_modules")
@@ -170,7 +162,7 @@ class BufCurl(Calls):
     def test_services_are_listed(self):
         services = self.buf("--list-services", f"http://{self.shared.grpc}").split()
         for service in ("jobpool.v1.JobService", "jobpool.v1.ThreadService", "jobpool.v1.PoolService",
-                        "grpc.health.v1.Health"):
+                        "jobpool.v1.EchoService", "grpc.health.v1.Health"):
             self.assertIn(service, services)
 
     def test_calls_in_json_without_a_schema(self):
@@ -196,4 +188,5 @@ class BufCurl(Calls):
         renamed = self.call("ThreadService/UpdateThread", {
             "thread": {"name": current["name"], "display_name": "monitor"}, "update_mask": "displayName"})
         self.assertEqual((renamed["name"], renamed["nativeName"]), (current["name"], "monitor"))
+        self.assertEqual(self.call("EchoService/UppercaseText", {"text": "hello"}), {"text": "HELLO"})
         self.assertEqual(self.call("PoolService/GetPool", {"name": "pools/compute"})["maxQueuedJobs"], "1000000")

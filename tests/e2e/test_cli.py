@@ -7,25 +7,19 @@ import re
 import signal
 import struct
 import subprocess
+import tempfile
 import termios
 
 import grpc
 from google.protobuf import json_format
 from jobpool.v1 import job_pb2, job_service_pb2 as js, pool_service_pb2 as ps, thread_service_pb2 as ts
-from jobpool_e2e import BIN, PATIENCE, SLOW, Client, E2eTest, Server, eventually, noop_job, sleep_job
+from jobpool_e2e import BIN, PATIENCE, SLOW, E2eTest, SharedServerTest, eventually, noop_job, sleep_job
 
 Job = job_pb2.Job
 NOBODY = "127.0.0.1:1"  # tcpmux: nothing listens there
 
 
-class CliTest(E2eTest):
-    @classmethod
-    def setUpClass(cls):
-        cls.shared = Server()
-        cls.addClassCleanup(cls.shared.finish)
-        cls.c = Client(cls.shared.grpc)
-        cls.addClassCleanup(cls.c.close)
-
+class CliTest(SharedServerTest):
     def env(self, **extra):
         env = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
         return {**env, "JOBPOOL_SERVER": self.shared.grpc, "TERM": "xterm", **extra}
@@ -133,6 +127,17 @@ class Run(CliTest):
         self.assertEqual(status, 130, shown)
         self.assertEqual(self.c.get("jobs/stop-key").state, Job.CANCELLED)
 
+    def test_interrupted_wait_is_status_130(self):
+        def waits():
+            return self.shared.metrics().sum("grpc_server_started_total", grpc_method="WaitJobs")
+        name, before = self.c.submit(sleep_job(600)).name, waits()
+        process = self.start("wait", name)
+        eventually(lambda: waits() > before, what="the wait began")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=PATIENCE)
+        self.assertEqual(process.returncode, 130)
+        self.assertEqual(self.c.cancel(name).state, Job.RUNNING)
+
     def test_closed_pipe_ends_it_quietly(self):
         for args in (("jobs", "list"), ("threads",), ("--help",), ("run", "noop"), ("run", "pi", "20000"),
                      ("-o", "json", "run", "pi", "20000")):
@@ -157,6 +162,8 @@ class Statuses(CliTest):
                      ("run", "sleep", "-1s"), ("run", "sleep", "8d"), ("run", "sleep", "169h"), ("run", "noop", "x"),
                      ("run", "primes", "-1"), ("run", "primes", "1000000000001"), ("run", "pi", "0"), ("wait",),
                      ("run", "noop", "--label", "A=b"), ("run", "noop", "--name", "a\nb"), ("jobs", "nope"),
+                     ("run", "noop", "--name", ""), ("jobs", "cancel"), ("jobs", "cancel", "a", "--all"), ("completion", "zsh"),
+                     ("--tls_cert", "x", "threads"), ("--tls_ca", "/nonexistent", "threads"), ("help", "nope"),
                      ("wait", "a", "--timeout", "x"), ("-o", "yaml", "threads"), ("jobs", "get", "UPPER"),
                      ("threads", "rename", "t1"), ("jobs", "list", "--page-size", "-1"), ("run", "noop", "--seed", "1"),
                      ("jobs", "list", "--page-token", "x"), ("--server", "", "threads")):
@@ -190,7 +197,7 @@ class Statuses(CliTest):
         self.cli("jobs", "delete", slow.name, status=5)
         self.cli("jobs", "cancel", ended.name, status=5)
         self.cli("submit", "noop", "--job-id", ended.name.removeprefix("jobs/"), status=5)
-        for args in (("threads",), ("run", "noop"), ("wait", "a"), ("jobs", "list"), ("pools",)):
+        for args in (("threads",), ("run", "noop"), ("wait", "a"), ("jobs", "list"), ("pools",), ("echo",)):
             with self.subTest(args):
                 self.assertEqual(self.cli("--server", NOBODY, *args, status=5, timeout=10 * SLOW), "")
                 self.assertRegex(self.stderr, r"\Aerror: [^\n]+\n\Z")
@@ -200,7 +207,7 @@ class Statuses(CliTest):
     def test_help_and_version(self):
         for command in ("", "run", "submit", "wait", "join", "jobs", "jobs list", "jobs get", "jobs cancel",
                         "jobs delete", "jobs rename", "threads", "threads list", "threads get", "threads rename",
-                        "threads count", "active-count", "pools", "pools list", "pools get"):
+                        "threads count", "active-count", "pools", "pools list", "pools get", "echo", "completion", "help"):
             out = self.cli(*command.split(), "--help", env={"JOBPOOL_SERVER": NOBODY})
             self.assertRegex(out, r"Examples?:", command)
             self.assertEqual(self.stderr, "")
@@ -263,3 +270,142 @@ class Look(CliTest):
         self.same(self.c.pools.GetPool(ps.GetPoolRequest(name="pools/compute")), "pools", "get", "compute")
         self.assertEqual(self.cli("-o", "name", "pools").split(), ["pools/blocking", "pools/compute"])
         self.assertIn("pools/compute", self.cli("pools"))
+
+    def test_help_of_a_command(self):
+        self.assertEqual(self.cli("help", "jobs", "list"), self.cli("jobs", "list", "--help"))
+        self.assertEqual(self.cli("help"), self.cli("--help"))
+
+    def test_all_jobs(self):
+        names = {self.c.run(noop_job()).name for _ in range(3)}
+        live = {self.c.submit(sleep_job(600)).name for _ in range(3)}
+        self.assertLessEqual(names | live, set(self.cli("-o", "name", "jobs", "list", "--all").split()))
+        self.assertLessEqual(live, set(self.cli("-o", "name", "jobs", "cancel", "--all").split()))
+        for name in live:
+            self.known(name, Job.CANCELLED)
+        self.assertRegex(self.cli("jobs", "delete", "--all"), r"\Adeleted \d+ jobs\n\Z")
+        self.assertEqual(self.cli("-o", "name", "jobs", "list", "--all"), "")
+        self.assertEqual(self.cli("jobs", "cancel", "--all"), "asked 0 jobs to end\n")
+        self.assertEqual(json.loads(self.cli("-o", "json", "jobs", "delete", "--all")), {})
+
+    def test_colours_on_a_terminal_only(self):
+        self.c.run(noop_job())
+        green = "\x1b[32mSUCCEEDED\x1b[0m"
+        self.assertIn(green, self.on_terminal("jobs", NO_COLOR="")[1])
+        for env in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+            self.assertNotIn("\x1b", self.on_terminal("jobs", **env)[1])
+        self.assertNotIn("\x1b", self.cli("jobs"))
+
+
+class Address(CliTest):
+    def test_unix_socket(self):
+        with tempfile.TemporaryDirectory() as folder:
+            server = self.server(f"--grpc_listen=unix:{folder}/socket")
+            self.assertEqual(self.cli("--server", server.grpc, "run", "noop", "-o", "name").count("jobs/"), 1)
+            self.cli("--server", f"unix:{folder}/nobody", "pools", status=5)
+            self.assertRegex(self.stderr, r"\Aerror: cannot reach unix:\S+/nobody: No such file or directory\n\Z")
+
+    def test_tls_client_on_a_plain_server(self):
+        self.cli("--tls_ca", "/etc/ssl/certs/ca-certificates.crt", "pools", status=5)
+        self.assertIn("the server seems to serve without TLS", self.stderr)
+        self.cli("pools", env={"JOBPOOL_TLS_CA": "/dev/null"}, status=2)
+        self.assertIn("/dev/null holds no certificate", self.stderr)
+
+
+class Echo(CliTest):
+    def echo(self, text, status=0, *args):
+        process = self.start(*args, "echo", stdin=subprocess.PIPE)
+        out, self.stderr = process.communicate(text, timeout=PATIENCE)
+        self.assertEqual(process.returncode, status, self.stderr)
+        return out
+
+    def test_lines_come_back_in_upper_case(self):
+        self.assertEqual(self.echo("hello\n\n  \n\twörld\nlast"), "HELLO\n\tWöRLD\nLAST\n")
+        self.assertEqual(self.echo(""), "")
+        self.assertEqual(json.loads(self.echo("a\n", 0, "-o", "json")), {"text": "A"})
+
+    def test_prompt_on_a_terminal(self):
+        status, shown = self.on_terminal("echo", during=lambda master: os.write(master, b"hello\n\nbye\n\x04"))
+        self.assertEqual(status, 0, shown)
+        self.assertEqual(shown.count(">>>: "), 4, shown)
+        self.assertLess(shown.index("HELLO\r\n"), shown.index("BYE\r\n"))
+
+    def test_interrupt_is_status_130(self):
+        def press_ctrl_c(master):
+            self.assertIn(b">>>: ", os.read(master, 100))
+            os.write(master, b"\x03")
+        self.assertEqual(self.on_terminal("echo", during=press_ctrl_c)[0], 130)
+
+    def test_server_that_goes_is_status_5(self):
+        server = self.server()
+        process = self.start("--server", server.grpc, "echo", stdin=subprocess.PIPE)
+        process.stdin.write("a\n")
+        process.stdin.flush()
+        self.assertEqual(process.stdout.readline(), "A\n")
+        server.signal()
+        self.assertEqual(server.wait(), 0)
+        _, err = process.communicate("b\n", timeout=PATIENCE)
+        self.assertEqual(process.returncode, 5, err)
+        self.assertRegex(err, r"\Aerror: [^\n]+\n")
+
+
+class Completion(CliTest):
+    def complete(self, *words):
+        """What bash offers for the last of `words`."""
+        script = """
+            source <(jobpool completion bash)
+            COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+            _jobpool
+            printf '%s\n' "${COMPREPLY[@]}"
+        """
+        done = subprocess.run(["bash", "--norc", "-c", script, "bash", "jobpool", *words], capture_output=True, text=True,
+                              check=True, timeout=PATIENCE, env=self.env(PATH=f"{BIN}:/usr/bin:/bin"))
+        self.assertEqual(done.stderr, "")
+        return done.stdout.split()
+
+    def test_words(self):
+        self.assertEqual(self.complete("th"), ["threads"])
+        self.assertEqual(self.complete("threads", "re"), ["rename"])
+        self.assertEqual(self.complete("-o", "json", "jobs", "can"), ["cancel"])
+        self.assertEqual(self.complete("run", "p"), ["primes", "pi"])
+        self.assertEqual(self.complete("run", "pi", ""), [])
+        self.assertEqual(self.complete("run", "--pay"), ["--payload"])
+        self.assertEqual(self.complete("jobs", "list", "--page-s"), ["--page-size"])
+        self.assertEqual(self.complete("jobs", "list", "--ser"), ["--server"])
+        self.assertEqual(self.complete("-o", ""), ["table", "json", "name"])
+        self.assertEqual(self.complete("jobs", "--output", "=", "j"), ["json"])
+        self.assertEqual(self.complete("help", "po"), ["pools"])
+        self.assertEqual(self.complete("completion", ""), ["bash"])
+        self.assertEqual(self.complete("--tls_ca", "/etc/os-rel"), ["/etc/os-release"])
+        self.assertEqual(self.complete("nope", ""), [])
+
+    def test_names(self):
+        name = self.c.run(noop_job()).name
+        self.assertIn(name, self.complete("jobs", "get", ""))
+        self.assertEqual(self.complete("wait", "a", name[:-1]), [name])
+        self.assertEqual(self.complete("join", name.removeprefix("jobs/")[:-1]), [name.removeprefix("jobs/")])
+        self.assertEqual(self.complete("pools", "get", "pools/c"), ["pools/compute"])
+        self.assertEqual(self.complete("run", "--pool", "b"), ["blocking"])
+        self.assertIn("threads/1", self.complete("threads", "rename", "threads/"))
+        self.assertEqual(self.complete("threads", "rename", "threads/1", ""), [])
+        host, port = NOBODY.split(":")
+        self.assertEqual(self.complete("--server", host, ":", port, "jobs", "get", ""), [])
+        host, port = self.shared.grpc.split(":")
+        self.assertIn(name, self.complete("--server", "=", host, ":", port, "jobs", "get", ""))
+
+
+class Install(E2eTest):
+    def test_to_a_prefix(self):
+        with tempfile.TemporaryDirectory() as prefix:
+            subprocess.run(["cmake", "--install", os.path.dirname(BIN), "--prefix", prefix], check=True,
+                           capture_output=True, timeout=PATIENCE)
+            self.assertIn("jobpool ", subprocess.run([f"{prefix}/bin/jobpool", "--version"], check=True, text=True,
+                                                     capture_output=True, timeout=PATIENCE).stdout)
+            self.assertTrue(os.access(f"{prefix}/bin/jobpoold", os.X_OK))
+            for page, words in (("man1/jobpool.1", (r"jobpool jobs list", r"\-\-page\-size", ".SH EXAMPLES")),
+                                ("man8/jobpoold.8", (r"\-\-grpc_listen",))):
+                with open(f"{prefix}/share/man/{page}", encoding="utf-8") as man:
+                    text = man.read()
+                for word in (".SH NAME", *words):
+                    self.assertIn(word, text)
+            with open(f"{prefix}/share/bash-completion/completions/jobpool", encoding="utf-8") as script:
+                self.assertIn("complete -F _jobpool jobpool", script.read())

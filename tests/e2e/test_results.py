@@ -2,7 +2,7 @@
 import subprocess
 
 from jobpool.v1 import job_pb2
-from jobpool_e2e import PATIENCE, Client, E2eTest, Server, noop_job, sleep_job, spin_job
+from jobpool_e2e import PATIENCE, SharedServerTest, noop_job, sleep_job, spin_job
 
 Job = job_pb2.Job
 PI_50 = "3.14159265358979323846264338327950288419716939937510"
@@ -24,14 +24,7 @@ def machin(digits):
     return f"{text[0]}.{text[1:]}"
 
 
-class Results(E2eTest):
-    @classmethod
-    def setUpClass(cls):
-        cls.shared = Server()
-        cls.addClassCleanup(cls.shared.finish)
-        cls.c = Client(cls.shared.grpc)
-        cls.addClassCleanup(cls.c.close)
-
+class Results(SharedServerTest):
     def compute(self, **work):
         job = self.c.run(Job(compute=work))
         self.assertEqual(job.state, Job.SUCCEEDED, job.error)

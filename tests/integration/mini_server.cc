@@ -24,6 +24,7 @@ MiniServer::MiniServer(Config config) {
   jobs_ = v1::JobService::NewStub(channel);
   threads_ = v1::ThreadService::NewStub(channel);
   pools_ = v1::PoolService::NewStub(channel);
+  echo_ = v1::EchoService::NewStub(channel);
 }
 
 MiniServer::~MiniServer() {

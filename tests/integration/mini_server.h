@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "google/rpc/status.pb.h"
+#include "jobpool/v1/echo_service.grpc.pb.h"
 #include "jobpool/v1/error_reason.pb.h"
 #include "jobpool/v1/job_service.grpc.pb.h"
 #include "jobpool/v1/pool_service.grpc.pb.h"
@@ -42,6 +43,7 @@ class MiniServer : public ::testing::Test {
   std::unique_ptr<v1::JobService::Stub> jobs_;
   std::unique_ptr<v1::ThreadService::Stub> threads_;
   std::unique_ptr<v1::PoolService::Stub> pools_;
+  std::unique_ptr<v1::EchoService::Stub> echo_;
 };
 
 /// The google.rpc.Status in the details of `status`.

@@ -5,6 +5,7 @@
 
 #include "absl/strings/match.h"
 #include "client/cli/app.h"
+#include "client/cli/suggest.h"
 
 namespace jobpool::cli {
 namespace {
@@ -67,6 +68,19 @@ TEST_F(AppTest, ArgumentsMayBeCalledLikeCommands) {
 TEST_F(AppTest, UsageErrorsAreALineAndAHint) {
   ExpectUsage({}, "error: a command is missing\nTry 'jobpool --help'.\n");
   ExpectUsage({"frob"}, "error: unknown command 'frob'\nTry 'jobpool --help'.\n");
+  ExpectUsage({"threds"},
+              "error: unknown command 'threds'; did you mean 'threads'?\nTry 'jobpool --help'.\n");
+  ExpectUsage(
+      {"jobs", "lsit"},
+      "error: unknown command 'lsit' of 'jobpool jobs'; did you mean 'list'?\nTry 'jobpool jobs --help'.\n");
+  ExpectUsage({"threads", "frob"},
+              "error: unknown command 'frob' of 'jobpool threads'\nTry 'jobpool threads --help'.\n");
+  ExpectUsage({"run", "noop", "--nmae", "x"},
+              "error: The following argument was not expected: --nmae; did you mean '--name'?\nTry "
+              "'jobpool run --help'.\n");
+  ExpectUsage({"run", "noop", "--name", ""}, "error: --name: must not be empty\nTry 'jobpool run --help'.\n");
+  ExpectUsage({"--tls_key", "x", "pools"},
+              "error: --tls_cert and --tls_key must be given together\nTry 'jobpool --help'.\n");
   ExpectUsage({"jobs", "list", "x"},
               "error: The following argument was not expected: x\nTry 'jobpool jobs list --help'.\n");
   ExpectUsage({"jobs", "get"}, "error: NAME is required\nTry 'jobpool jobs get --help'.\n");
@@ -98,7 +112,10 @@ TEST_F(AppTest, HelpOfEveryCommandHasAnExample) {
                                                           {"active-count"},
                                                           {"pools"},
                                                           {"pools", "list"},
-                                                          {"pools", "get"}};
+                                                          {"pools", "get"},
+                                                          {"echo"},
+                                                          {"completion"},
+                                                          {"help"}};
   for (std::vector<const char*> arguments : commands) {
     arguments.push_back("--help");
     const ParsedCommandLine parsed = Parse(arguments);
@@ -107,6 +124,35 @@ TEST_F(AppTest, HelpOfEveryCommandHasAnExample) {
     EXPECT_TRUE(absl::StrContains(parsed.output, "Usage: jobpool")) << parsed.output;
     EXPECT_TRUE(absl::StrContains(parsed.output, "Example")) << parsed.output;
   }
+}
+
+TEST_F(AppTest, TlsFilesFromOptionsAndEnvironment) {
+  setenv("JOBPOOL_TLS_CA", "env.pem", 1);
+  setenv("JOBPOOL_TLS_KEY", "env.key", 1);
+  const ParsedCommandLine parsed = Parse({"pools", "--tls_cert", "a.pem", "--tls_key", "a.key"});
+  EXPECT_EQ(Parse({"pools"}).status, ExitStatus::kUsage);  // a key alone
+  unsetenv("JOBPOOL_TLS_CA");
+  unsetenv("JOBPOOL_TLS_KEY");
+  ASSERT_TRUE(parsed.invocation.has_value()) << parsed.error;
+  EXPECT_EQ(parsed.invocation->tls.ca, "env.pem");
+  EXPECT_EQ(parsed.invocation->tls.cert, "a.pem");
+  EXPECT_EQ(parsed.invocation->tls.key, "a.key");
+  EXPECT_FALSE(Parse({"pools"}).invocation->tls.any());
+}
+
+TEST_F(AppTest, HelpAsACommand) {
+  EXPECT_EQ(Parse({"help", "jobs", "list"}).output, Parse({"jobs", "list", "--help"}).output);
+  EXPECT_EQ(Parse({"help"}).output, Parse({"--help"}).output);
+  EXPECT_EQ(Parse({"help", "frob"}).status, ExitStatus::kUsage);
+}
+
+TEST(SuggestTest, DistanceAndTheNearestWord) {
+  EXPECT_EQ(EditDistance("", "abc"), 3);
+  EXPECT_EQ(EditDistance("list", "list"), 0);
+  EXPECT_EQ(EditDistance("lsit", "list"), 1);
+  EXPECT_EQ(EditDistance("kitten", "sitting"), 3);
+  EXPECT_EQ(DidYouMean("thread", {"submit", "threads"}), "; did you mean 'threads'?");
+  EXPECT_EQ(DidYouMean("xyz", {"submit", "threads"}), "");
 }
 
 TEST_F(AppTest, Version) {

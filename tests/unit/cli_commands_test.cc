@@ -77,6 +77,9 @@ class FakeJobs : public v1::JobService::Service {
 
   grpc::Status CancelJob(grpc::ServerContext*, const v1::CancelJobRequest* request, v1::Job* job) override {
     const std::lock_guard lock(mu);
+    if (request->name() == ended_meanwhile) {
+      return Refusal(grpc::StatusCode::FAILED_PRECONDITION, "has ended", google::rpc::PreconditionFailure());
+    }
     jobs[request->name()].set_state(v1::Job::CANCELLED);
     *job = jobs[request->name()];
     return grpc::Status::OK;
@@ -100,9 +103,10 @@ class FakeJobs : public v1::JobService::Service {
   // Guarded by mu while the server runs a call.
   std::map<std::string, v1::Job> jobs;
   v1::Job::State submitted_as = v1::Job::SUCCEEDED;
-  grpc::Status refusal;   // of SubmitJob
-  int refused_waits = 0;  // how many WaitJobs are refused first
-  int raise_once = 0;     // a signal that comes during WaitJobs
+  grpc::Status refusal;         // of SubmitJob
+  int refused_waits = 0;        // how many WaitJobs are refused first
+  std::string ended_meanwhile;  // a job that CancelJob finds ended
+  int raise_once = 0;           // a signal that comes during WaitJobs
 };
 
 class CommandsTest : public testing::Test {
@@ -232,6 +236,16 @@ TEST_F(CommandsTest, ListFollowsThePages) {
   EXPECT_FALSE(absl::StrContains(out_, "nextPageToken")) << out_;
   EXPECT_EQ(Run({"jobs"}), ExitStatus::kDone);
   EXPECT_EQ(err_, "more: --all, or --page-token '2'\n");
+}
+
+TEST_F(CommandsTest, CancelAllPassesOverAJobThatEnds) {
+  jobs_.ended_meanwhile = "jobs/2";
+  EXPECT_EQ(Run({"jobs", "cancel", "--all"}), ExitStatus::kDone);
+  EXPECT_EQ(out_, "asked 2 jobs to end\n");
+  EXPECT_EQ(err_, "");
+  EXPECT_EQ(jobs_.jobs["jobs/3"].state(), v1::Job::CANCELLED);
+  EXPECT_EQ(Run({"jobs", "delete", "--all"}), ExitStatus::kDone);  // none of them has ended
+  EXPECT_EQ(out_, "deleted 0 jobs\n");
 }
 
 TEST_F(CommandsTest, AServerThatIsGone) {

@@ -73,10 +73,28 @@ TEST(TableTest, WithoutRowsShowsTheHeader) {
 }
 
 TEST(TableTest, CutsAtCharacters) {
-  EXPECT_EQ(CutToCharacters("äöü", 3), "äöü");
-  EXPECT_EQ(CutToCharacters("äöüß", 3), "äö…");
-  EXPECT_EQ(CutToCharacters("ab", 1), "…");
-  EXPECT_EQ(CutToCharacters("ab", 0), "");
+  EXPECT_EQ(CutToWidth("äöü", 3), "äöü");
+  EXPECT_EQ(CutToWidth("äöüß", 3), "äö…");
+  EXPECT_EQ(CutToWidth("ab", 1), "…");
+  EXPECT_EQ(CutToWidth("ab", 0), "");
+}
+
+TEST(TableTest, WideAndCombiningCharactersAlign) {
+  EXPECT_EQ(DisplayWidth("夜間"), 4);
+  EXPECT_EQ(DisplayWidth("e\u0301"), 1);
+  EXPECT_EQ(DisplayWidth("🌙"), 2);
+  Table table({"NAME", "STATE"});
+  table.AddRow({"夜間", "x"});
+  table.AddRow({"e\u0301", "x"});
+  EXPECT_EQ(table.ToString(), "NAME  STATE\n夜間  x\ne\u0301     x\n");
+  EXPECT_EQ(CutToWidth("夜間作業", 5), "夜間…");
+  EXPECT_EQ(CutToWidth("夜間作業", 4), "夜…");
+}
+
+TEST(TableTest, FurtherLinesStandBelowTheHeader) {
+  Table table({"DISPLAY NAME", "STATE"});
+  table.AddRow({"a", "x"});
+  EXPECT_EQ(table.ToString(/*header=*/false), "a             x\n");
 }
 
 TEST(TimeTextTest, DurationsShowWhatMatters) {

@@ -128,10 +128,14 @@ TEST(DurationArgTest, TakesDurationsAndBareSeconds) {
   EXPECT_EQ(*ParseDurationArg("0"), absl::ZeroDuration());
   EXPECT_EQ(*ParseDurationArg("-3"), absl::Seconds(-3));
   EXPECT_EQ(*ParseDurationArg("7us"), absl::Microseconds(7));
+  EXPECT_EQ(*ParseDurationArg("2d"), absl::Hours(48));
+  EXPECT_EQ(*ParseDurationArg("1.5d"), absl::Hours(36));
+  EXPECT_EQ(*ParseDurationArg("-1d1h30m"), -absl::Minutes(25 * 60 + 30));
 }
 
 TEST(DurationArgTest, RefusesTheRest) {
-  for (const char* text : {"", "s", "2x", "1d", "inf", "-inf", "nan", "2 s", "1e3", "10000000000000"}) {
+  for (const char* text : {"", "s", "2x", "d", "1dx", "1d-2s", "1h2d", "infd", "inf", "-inf", "nan", "2 s",
+                           "1e3", "10000000000000"}) {
     EXPECT_FALSE(ParseDurationArg(text).ok()) << text;
   }
 }

@@ -1,0 +1,128 @@
+#include "server/service/echo_service.h"
+
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "server/job/errors.h"
+#include "server/service/call.h"
+#include "server/service/status_codec.h"
+
+namespace jobpool {
+
+// One call of UppercaseText. gRPC holds it until OnDone, the service until it is
+// over. It reads a message only when the answer before has been written: a call
+// never holds more than one.
+class EchoService::UppercaseCall final
+    : public grpc::ServerBidiReactor<v1::UppercaseTextRequest, v1::UppercaseTextResponse>,
+      public std::enable_shared_from_this<UppercaseCall> {
+ public:
+  UppercaseCall(EchoService& service, const grpc::CallbackServerContext& context)
+      : service_(service), context_(context), count_(*service.uppercase_text_) {}
+
+  void Start() {
+    {
+      MutexLock lock(mu_);
+      grpc_reference_ = shared_from_this();
+    }
+    if (const absl::Status added = service_.Add(shared_from_this()); !added.ok()) {
+      FinishOnce(added);
+    } else {
+      ReadNext();
+    }
+  }
+
+  void FinishOnce(const absl::Status& status) {
+    {
+      MutexLock lock(mu_);
+      if (finished_) return;
+      finished_ = true;
+    }
+    count_.Done(status);
+    Finish(ToGrpcStatus(status));
+  }
+
+  void OnReadDone(bool ok) override {
+    if (!ok) {  // the client has no more to say, or has gone
+      FinishOnce(context_.IsCancelled() ? CallCancelledError() : absl::OkStatus());
+      return;
+    }
+    response_.set_text(std::move(*request_.mutable_text()));
+    absl::AsciiStrToUpper(response_.mutable_text());
+    MutexLock lock(mu_);
+    if (!finished_) StartWrite(&response_);
+  }
+
+  void OnWriteDone(bool ok) override {
+    if (ok) {
+      ReadNext();
+    } else {
+      FinishOnce(CallCancelledError());
+    }
+  }
+
+  void OnCancel() override { FinishOnce(CallCancelledError()); }
+
+  void OnDone() override {
+    std::shared_ptr<UppercaseCall> self;  // let go of last
+    {
+      MutexLock lock(mu_);
+      self = std::move(grpc_reference_);
+    }
+    service_.Remove(self);
+  }
+
+ private:
+  void ReadNext() {
+    MutexLock lock(mu_);
+    if (!finished_) StartRead(&request_);
+  }
+
+  EchoService& service_;
+  const grpc::CallbackServerContext& context_;  // lives until OnDone
+  const CallCount count_;
+
+  // gRPC's while it reads the one or writes the other; never both at a time.
+  v1::UppercaseTextRequest request_;
+  v1::UppercaseTextResponse response_;
+
+  Mutex mu_;
+  bool finished_ ABSL_GUARDED_BY(mu_) = false;
+  std::shared_ptr<UppercaseCall> grpc_reference_ ABSL_GUARDED_BY(mu_);
+};
+
+EchoService::EchoService(RpcMetrics& metrics)
+    : uppercase_text_(metrics.Method("jobpool.v1.EchoService", "UppercaseText", "bidi_stream")) {}
+
+EchoService::~EchoService() = default;
+
+void EchoService::Shutdown() {
+  std::set<std::shared_ptr<UppercaseCall>> calls;
+  {
+    MutexLock lock(mu_);
+    shut_down_ = true;
+    calls.swap(calls_);
+  }
+  for (const auto& call : calls) call->FinishOnce(ShuttingDownError());
+}
+
+grpc::ServerBidiReactor<v1::UppercaseTextRequest, v1::UppercaseTextResponse>* EchoService::UppercaseText(
+    grpc::CallbackServerContext* context) {
+  const auto call = std::make_shared<UppercaseCall>(*this, *context);
+  call->Start();
+  return call.get();
+}
+
+absl::Status EchoService::Add(const std::shared_ptr<UppercaseCall>& call) {
+  MutexLock lock(mu_);
+  if (shut_down_) return ShuttingDownError();
+  if (calls_.size() >= kMaxCalls) return TooManyCallsError("calls of UppercaseText are open", kMaxCalls);
+  calls_.insert(call);
+  return absl::OkStatus();
+}
+
+void EchoService::Remove(const std::shared_ptr<UppercaseCall>& call) {
+  MutexLock lock(mu_);
+  calls_.erase(call);
+}
+
+}  // namespace jobpool
