@@ -114,7 +114,7 @@ TEST_F(HttpServerTest, HeadIsGetWithoutItsBody) {
     const std::string header = answer.substr(0, answer.find("\r\n\r\n") + 4);
     const auto without_date = [](std::string text) { return text.replace(text.find("Date: "), 35, ""); };
     EXPECT_EQ(without_date(client.Answer(true)), without_date(header));
-    EXPECT_THAT(client.Answer(), EndsWith("\r\n\r\nok\n"));
+    EXPECT_THAT(client.Answer(), StartsWith(kOk));  // with nothing before it
   }
 }
 
