@@ -3,34 +3,53 @@
 #include <cstdio>
 #include <cstdlib>
 #include <optional>
+#include <poll.h>
 #include <signal.h>
+#include <string>
 #include <sys/signalfd.h>
 #include <system_error>
 #include <unistd.h>
 
 #include "server/app/app.h"
 #include "server/app/config.h"
+#include "server/app/files.h"
 #include "server/app/library_logs.h"
 #include "server/telemetry/log.h"
 
 namespace {
 
-// Blocks the signals that ask for an end, for this and all threads to come, and
-// returns a descriptor to read them from.
+constexpr int kTickMs = 1000;
+
+// Blocks the signals that are for us, for this and all threads to come, and returns a descriptor to read
+// them from.
 int TakeSignals() {
   signal(SIGPIPE, SIG_IGN);
   sigset_t signals;
   sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   return signalfd(-1, &signals, SFD_CLOEXEC);
 }
 
-void AwaitSignal(int signals) {
+// From now on the descriptor tells of signals that ask for an end alone.
+void IgnoreReloads(int descriptor) {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGTERM, SIGINT}) sigaddset(&signals, signal);
+  signalfd(descriptor, &signals, 0);
+}
+
+// The signal that came; 0: none within a second.
+unsigned AwaitSignal(int descriptor) {
+  pollfd readable = {descriptor, POLLIN, 0};
+  if (poll(&readable, 1, kTickMs) <= 0) return 0;
   signalfd_siginfo info;
-  while (read(signals, &info, sizeof(info)) != sizeof(info)) {
-  }
+  return read(descriptor, &info, sizeof(info)) == sizeof(info) ? info.ssi_signo : 0;
+}
+
+int Refuse(const std::string& why) {
+  std::fprintf(stderr, "jobpoold: %s\n", why.c_str());
+  return 2;
 }
 
 }  // namespace
@@ -42,22 +61,30 @@ int main(int argc, char** argv) {
     return line.exit_status;
   }
   const int signals = TakeSignals();
-  if (const absl::Status status = jobpool::InitLog(line.config.log_level); !status.ok()) return 2;
+  if (const auto made = jobpool::InitLog(line.config.log_level, line.config.log_format); !made.ok()) {
+    return Refuse(std::string(made.message()));
+  }
   jobpool::SendLibraryLogsToOurs();
+  auto files = jobpool::Files::Load(line.config);
+  if (!files.ok()) return Refuse(std::string(files.status().message()));
+  if (line.config.validate_config) {
+    std::puts("valid");
+    return 0;
+  }
 
   std::optional<jobpool::App> app;
   try {
-    app.emplace(line.config);
+    app.emplace(line.config, *std::move(files));
   } catch (const std::system_error& error) {  // no more threads to be had
-    std::fprintf(stderr, "jobpoold: cannot start: %s\n", error.what());
-    return 2;
+    return Refuse(std::string("cannot start: ") + error.what());
   }
-  if (const absl::Status started = app->Start(); !started.ok()) {
-    std::fprintf(stderr, "jobpoold: %s\n", std::string(started.message()).c_str());
-    return 2;
-  }
+  if (const absl::Status started = app->Start(); !started.ok()) return Refuse(std::string(started.message()));
   jobpool::ShowGrpcErrors();
-  AwaitSignal(signals);
+  for (unsigned signal = 0; signal != SIGTERM && signal != SIGINT; signal = AwaitSignal(signals)) {
+    if (signal == SIGHUP) app->Reload();
+    app->Tick();
+  }
+  IgnoreReloads(signals);
   // A job that does not end when asked to holds its thread: nothing but the end of
   // the process ends that.
   if (!app->Shutdown(signals)) std::_Exit(0);

@@ -7,6 +7,7 @@
 #include <prometheus/gauge.h>
 #include <spdlog/spdlog.h>
 
+#include "absl/strings/str_cat.h"
 #include "server/app/drain.h"
 #include "server/base/status_macros.h"
 #include "server/telemetry/log.h"
@@ -25,9 +26,10 @@ constexpr absl::Duration kHttpGrace = absl::Seconds(3);
 // elsewhere, before calls on open connections are cut off, which gRPC tells them as CANCELLED.
 constexpr absl::Duration kRefuseTime = absl::Milliseconds(300);
 
-PipelineOptions PipelineOf(const Config& config) {
+PipelineOptions PipelineOf(const ConfigFile& config) {
   PipelineOptions options;
   options.pools = config.pools;
+  options.limits = config.limits;
   std::random_device random;
   options.seed = (uint64_t{random()} << 32) | random();
   return options;
@@ -35,14 +37,16 @@ PipelineOptions PipelineOf(const Config& config) {
 
 }  // namespace
 
-App::App(Config config)
+App::App(Config config, std::unique_ptr<Files> files)
     : config_(std::move(config)),
+      files_(std::move(files)),
       main_thread_(threads_, ThreadRole::kMain, ""),
       metrics_(std::make_shared<prometheus::Registry>()),
       rpc_metrics_(*metrics_),
       process_metrics_(std::make_shared<ProcessMetrics>()),
-      store_(static_cast<size_t>(config_.max_ended_jobs)),
-      pipeline_(PipelineOf(config_), handlers_, store_, threads_, *metrics_),
+      store_(static_cast<size_t>(files_->config().max_ended_jobs),
+             static_cast<size_t>(files_->config().max_ended_bytes)),
+      pipeline_(PipelineOf(files_->config()), handlers_, store_, threads_, *metrics_),
       live_metrics_(std::make_shared<LiveMetrics>(threads_, pipeline_.pools())),
       service_pool_(threads_, kServiceThreads, kServiceThreads, kMaxWaitingCalls),
       job_service_(pipeline_, service_pool_, rpc_metrics_),
@@ -52,8 +56,11 @@ App::App(Config config)
       health_service_({"jobpool.v1.JobService", "jobpool.v1.ThreadService", "jobpool.v1.PoolService",
                        "jobpool.v1.EchoService", "grpc.health.v1.Health"},
                       rpc_metrics_),
-      http_server_(threads_, {metrics_, process_metrics_, live_metrics_}),
-      echo_server_(threads_) {
+      http_server_(threads_, {metrics_, process_metrics_, live_metrics_,
+                              std::make_shared<CertificateMetrics>(*files_)}),
+      echo_server_(threads_),
+      watchdog_(pipeline_.timer(), service_pool_),
+      reload_metrics_(*metrics_) {
   prometheus::BuildGauge()
       .Name("jobpool_build_info")
       .Help("What runs: always 1.")
@@ -72,33 +79,73 @@ App::~App() {
 absl::Status App::Start() {
   JOBPOOL_ASSIGN_OR_RETURN(grpc_address_, ListenAddress::Parse(config_.grpc_listen));
   JOBPOOL_ASSIGN_OR_RETURN(http_address_, ListenAddress::Parse(config_.http_listen));
-  if (config_.http_tls()) {
-    http_certificates_ = std::make_unique<CertificateFiles>(
-        CertificatePaths{.chain = config_.http_tls_cert, .key = config_.http_tls_key, .client_ca = ""});
-    JOBPOOL_RETURN_IF_ERROR(http_certificates_->Load());
-    if (const std::string fault = http_certificates_->TimeFault(); !fault.empty()) {
-      Log().warn("{}", fault);
-    }
-  }
   if (config_.echo_listen.has_value()) {
     JOBPOOL_ASSIGN_OR_RETURN(echo_address_, ListenAddress::Parse(*config_.echo_listen));
   }
   // HTTP first: it can still be given up when gRPC's port is taken, and nobody has been served.
-  JOBPOOL_RETURN_IF_ERROR(http_server_.Start(http_address_, http_certificates_.get()));
+  JOBPOOL_RETURN_IF_ERROR(http_server_.Start(http_address_, files_->http_certificates()));
   if (echo_address_.has_value()) {
     JOBPOOL_RETURN_IF_ERROR(echo_server_.Listen(echo_address_->host, echo_address_->port));
   }
   JOBPOOL_RETURN_IF_ERROR(grpc_server_.Start(
-      grpc_address_, {&job_service_, &thread_service_, &pool_service_, &echo_service_, &health_service_}));
+      grpc_address_, {&job_service_, &thread_service_, &pool_service_, &echo_service_, &health_service_},
+      {config_.max_message_bytes, config_.channelz, files_->grpc_certificates()}));
   if (echo_address_.has_value()) JOBPOOL_RETURN_IF_ERROR(echo_server_.Serve());
   health_service_.SetServing(true);
   http_server_.SetReady(true);
   Log().info("serving grpc={} http={}{} version={}", grpc_address(), http_address(),
              echo_address_.has_value() ? " echo=" + echo_address() : "", JOBPOOL_VERSION);
+  for (CertificateFiles* const certificates : {files_->grpc_certificates(), files_->http_certificates()}) {
+    if (certificates == nullptr) continue;
+    if (const std::string fault = certificates->TimeFault(); !fault.empty()) Log().warn("{}", fault);
+  }
+  NotifyReady();
   return absl::OkStatus();
 }
 
+void App::Reload() {
+  NotifyReloading();
+  const absl::Status status = files_->ReloadConfig();
+  if (status.ok()) {
+    const ConfigFile& config = files_->config();
+    pipeline_.Reconfigure(config.pools, config.limits);
+    store_.SetLimits(static_cast<size_t>(config.max_ended_jobs), static_cast<size_t>(config.max_ended_bytes));
+  } else {
+    Log().error("reload refused error=\"{}\"", std::string(status.message()));
+  }
+  certificate_fault_.clear();  // said again when it is asked for
+  const bool successful = ReloadCertificates() && status.ok();
+  if (successful) Log().info("reloaded");
+  reload_metrics_.Reloaded(successful);
+  NotifyReady();
+}
+
+bool App::ReloadCertificates() {
+  std::string fault;
+  for (CertificateFiles* const certificates : {files_->grpc_certificates(), files_->http_certificates()}) {
+    if (certificates == nullptr) continue;
+    const absl::StatusOr<bool> changed = certificates->Reload();
+    if (!changed.ok()) {
+      absl::StrAppend(&fault, fault.empty() ? "" : "; ", changed.status().message());
+    } else if (*changed) {
+      Log().info("certificate read again file={} expires={}", certificates->paths().chain,
+                 absl::FormatTime(certificates->Current()->not_after, absl::UTCTimeZone()));
+    }
+  }
+  if (!fault.empty() && fault != certificate_fault_) {
+    Log().error("certificate refused error=\"{}\"", fault);
+  }
+  certificate_fault_ = fault;
+  return fault.empty();
+}
+
+void App::Tick() {
+  ReloadCertificates();
+  watchdog_.Tick();
+}
+
 bool App::Shutdown(int hurry) {
+  NotifyStopping();
   health_service_.SetServing(false);
   http_server_.SetReady(false);
   live_metrics_->SetDraining();

@@ -8,8 +8,11 @@
 
 #include "absl/status/status.h"
 #include "server/app/config.h"
+#include "server/app/files.h"
 #include "server/app/grpc_server.h"
 #include "server/app/live_metrics.h"
+#include "server/app/reload_metrics.h"
+#include "server/app/service_manager.h"
 #include "server/echo/echo_server.h"
 #include "server/handlers/registry.h"
 #include "server/http/http_server.h"
@@ -33,14 +36,23 @@ namespace jobpool {
 /// MainThread.
 class App {
  public:
-  explicit App(Config config);
+  /// `files`: those that `config` names.
+  App(Config config, std::unique_ptr<Files> files);
   ~App();
   App(const App&) = delete;
   App& operator=(const App&) = delete;
 
-  /// Serves from now on. UNAVAILABLE: an address cannot be had; others: a file is
-  /// missing or faulty. Then nothing is left half started.
+  /// Serves from now on. UNAVAILABLE: an address cannot be had. Then nothing is left
+  /// half started.
   absl::Status Start();
+
+  /// Reads the files again and takes over what is in them. What is faulty is said in
+  /// the log and changes nothing.
+  void Reload();
+
+  /// What has to be done once a second while it serves: certificates that have
+  /// changed, the watchdog.
+  void Tick();
 
   /// Shuts down after the contract: refuses submissions, cancels daemon jobs,
   /// waits for the others, at most `drain_timeout`, cancels the rest and gives it
@@ -56,7 +68,11 @@ class App {
   std::string echo_address() const;
 
  private:
+  // Takes over certificates that have changed. Returns whether they are well.
+  bool ReloadCertificates();
+
   const Config config_;
+  const std::unique_ptr<Files> files_;
   ListenAddress grpc_address_;
   ListenAddress http_address_;
   std::optional<ListenAddress> echo_address_;
@@ -76,10 +92,12 @@ class App {
   PoolService pool_service_;
   EchoService echo_service_;
   HealthService health_service_;
-  std::unique_ptr<CertificateFiles> http_certificates_;  // null: HTTP without TLS
   HttpServer http_server_;
   EchoServer echo_server_;
   GrpcServer grpc_server_;
+  Watchdog watchdog_;
+  ReloadMetrics reload_metrics_;
+  std::string certificate_fault_;  // that was logged last
 };
 
 }  // namespace jobpool

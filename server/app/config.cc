@@ -7,7 +7,6 @@
 #include "absl/strings/str_replace.h"
 #include "server/base/listen_address.h"
 #include "server/base/status_macros.h"
-#include "server/config/cpu_quota.h"
 
 namespace jobpool {
 namespace {
@@ -16,7 +15,10 @@ constexpr char kFooter[] = R"(
 Example:
   jobpoold --grpc_listen=127.0.0.1:50051 --http_listen=127.0.0.1:9464
 
-Exit status: 0 after a shutdown by SIGTERM or SIGINT, 2 if it could not start.)";
+SIGTERM and SIGINT shut it down, a second one sooner. SIGHUP reads --config and the certificates again;
+what is not valid is refused, and what was there stays.
+
+Exit status: 0 after a shutdown, 2 if it could not start.)";
 
 // `protect`: the flags that say that others than this machine may reach it.
 absl::Status CheckListen(const std::string& flag, const std::string& value, bool others_allowed,
@@ -33,32 +35,35 @@ absl::Status CheckListen(const std::string& flag, const std::string& value, bool
   return absl::OkStatus();
 }
 
+absl::Status CheckTls(const std::string& prefix, const CertificatePaths& paths) {
+  if (paths.chain.empty() && !paths.key.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(prefix, "_key needs ", prefix, "_cert"));
+  }
+  if (!paths.chain.empty() && paths.key.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(prefix, "_cert needs ", prefix, "_key"));
+  }
+  if (!paths.client_ca.empty() && paths.chain.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(prefix, "_client_ca needs ", prefix, "_cert"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Check(const Config& config) {
-  JOBPOOL_RETURN_IF_ERROR(
-      CheckListen("--grpc_listen", config.grpc_listen, config.insecure, "without TLS, say --insecure", true));
-  if (config.http_tls_cert.empty() != config.http_tls_key.empty()) {
-    return absl::InvalidArgumentError(config.http_tls_key.empty() ? "--http_tls_cert needs --http_tls_key"
-                                                                  : "--http_tls_key needs --http_tls_cert");
-  }
+  JOBPOOL_RETURN_IF_ERROR(CheckTls("--tls", config.grpc_tls));
+  JOBPOOL_RETURN_IF_ERROR(CheckTls("--http_tls", config.http_tls));
+  JOBPOOL_RETURN_IF_ERROR(CheckListen("--grpc_listen", config.grpc_listen,
+                                      config.insecure || !config.grpc_tls.chain.empty(),
+                                      "give --tls_cert and --tls_key, or say --insecure", true));
   if (config.echo_listen.has_value()) {
-    JOBPOOL_RETURN_IF_ERROR(
-        CheckListen("--echo_listen", *config.echo_listen, config.insecure, "it is plain, say --insecure", false));
+    JOBPOOL_RETURN_IF_ERROR(CheckListen("--echo_listen", *config.echo_listen, config.insecure,
+                                        "say --insecure, since it is plain", false));
   }
-  return CheckListen("--http_listen", config.http_listen, config.http_insecure || config.http_tls(),
+  return CheckListen("--http_listen", config.http_listen,
+                     config.http_insecure || !config.http_tls.chain.empty(),
                      "give --http_tls_cert and --http_tls_key, or say --http_insecure", false);
 }
 
 }  // namespace
-
-std::vector<PoolOptions> Config::DefaultPools() {
-  PoolOptions blocking;
-  blocking.name = "blocking";
-  blocking.max_threads = 256;
-  PoolOptions compute;
-  compute.name = "compute";
-  compute.min_threads = compute.max_threads = CpuQuota();
-  return {blocking, compute};
-}
 
 CommandLine ParseCommandLine(int argc, const char* const* argv) {
   CommandLine line;
@@ -67,17 +72,29 @@ CommandLine ParseCommandLine(int argc, const char* const* argv) {
   std::string drain_timeout = absl::FormatDuration(config.drain_timeout);
   CLI::App app("jobpoold runs jobs for whoever calls it over gRPC.", "jobpoold");
   app.set_version_flag("--version", "jobpoold " JOBPOOL_VERSION);
+  app.add_option("--config", config.config_file,
+                 "pools and limits: a file in Protobuf's text format, read again on SIGHUP");
+  app.add_flag("--validate_config", config.validate_config, "check flags and files, and end");
   app.add_option("--grpc_listen", config.grpc_listen, "where to serve gRPC: IP:PORT or unix:PATH")
       ->capture_default_str();
+  app.add_option("--tls_cert", config.grpc_tls.chain,
+                 "serve gRPC over TLS: the PEM file of the certificate and its issuers");
+  app.add_option("--tls_key", config.grpc_tls.key, "the PEM file of that certificate's private key");
+  app.add_option("--tls_client_ca", config.grpc_tls.client_ca,
+                 "take only clients with a certificate of these authorities (PEM file)");
+  app.add_flag("--insecure", config.insecure, "serve gRPC, and echo, without TLS off loopback");
+  app.add_option("--max_message_bytes", config.max_message_bytes, "the largest message that is received")
+      ->check(CLI::Range(1 << 10, 1 << 30))
+      ->capture_default_str();
+  app.add_flag("--channelz", config.channelz, "serve grpc.channelz.v1.Channelz, which looks into gRPC");
   app.add_option("--http_listen", config.http_listen, "where to serve /metrics, /healthz, /readyz: IP:PORT")
       ->capture_default_str();
+  app.add_option("--http_tls_cert", config.http_tls.chain,
+                 "serve HTTP over TLS: the PEM file of the certificate and its issuers");
+  app.add_option("--http_tls_key", config.http_tls.key, "the PEM file of that certificate's private key");
+  app.add_flag("--http_insecure", config.http_insecure, "serve HTTP without TLS off loopback");
   app.add_option("--echo_listen", config.echo_listen,
                  "where to send back what comes, in upper case, over plain TCP: IP:PORT (default: nowhere)");
-  app.add_flag("--insecure", config.insecure, "serve gRPC, and echo, without TLS off loopback");
-  app.add_flag("--http_insecure", config.http_insecure, "serve HTTP without TLS off loopback");
-  app.add_option("--http_tls_cert", config.http_tls_cert,
-                 "serve HTTP over TLS: the PEM file of the certificate and its issuers");
-  app.add_option("--http_tls_key", config.http_tls_key, "the PEM file of that certificate's private key");
   app.add_option("--store", store, "where ended jobs are kept")
       ->check(CLI::IsMember({"memory"}))
       ->capture_default_str();
@@ -85,6 +102,9 @@ CommandLine ParseCommandLine(int argc, const char* const* argv) {
       ->capture_default_str();
   app.add_option("--log_level", config.log_level, "what the log on stderr tells")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}))
+      ->capture_default_str();
+  app.add_option("--log_format", config.log_format, "a line an event: text, or a JSON object")
+      ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str();
   app.footer(kFooter);
   const auto refuse = [&](const std::string& why) {

@@ -1,16 +1,15 @@
 #pragma once
 
-#include <cstdint>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "absl/time/time.h"
-#include "server/pipeline/dispatcher.h"
+#include "server/tls/certificate_files.h"
 
 namespace jobpool {
 
-/// Everything that can be chosen about a server, checked.
+/// What the command line chooses about a server, checked but for the files that it
+/// names: see Files.
 struct Config {
   /// A ListenAddress.
   std::string grpc_listen = "127.0.0.1:50051";
@@ -21,21 +20,23 @@ struct Config {
   /// Serve gRPC, and echo, without TLS where others than this machine can reach us.
   bool insecure = false;
   bool http_insecure = false;
-  /// PEM files; both or none.
-  std::string http_tls_cert;
-  std::string http_tls_key;
+  /// Empty paths: without TLS. A certificate has its key.
+  CertificatePaths grpc_tls;
+  CertificatePaths http_tls;
+  /// Path of the config file; empty: none, and its defaults hold.
+  std::string config_file;
   /// How long the end of the server waits for jobs before it cancels them.
   absl::Duration drain_timeout = absl::Seconds(25);
+  /// The largest message that is received, in bytes, 1 KiB to 1 GiB.
+  int max_message_bytes = 16 << 20;
   /// trace, debug, info, warn, error or off.
   std::string log_level = "info";
-  /// Ended jobs that the memory store keeps.
-  int64_t max_ended_jobs = 100'000;
-  /// `blocking` and `compute`.
-  std::vector<PoolOptions> pools = DefaultPools();
-
-  static std::vector<PoolOptions> DefaultPools();
-
-  bool http_tls() const { return !http_tls_cert.empty(); }
+  /// text or json.
+  std::string log_format = "text";
+  /// Serve grpc.channelz.v1.Channelz.
+  bool channelz = false;
+  /// Check flags and files, and end.
+  bool validate_config = false;
 };
 
 /// What a command line asks for: a server, or just a text and an exit status.
@@ -46,7 +47,8 @@ struct CommandLine {
   std::string text;  // for stdout if exit_status is 0, else for stderr
 };
 
-/// Never ends the program. A bad flag is an exit status of 2 and one line.
+/// Never ends the program, and opens no file. A bad flag is an exit status of 2 and
+/// one line.
 CommandLine ParseCommandLine(int argc, const char* const* argv);
 
 }  // namespace jobpool

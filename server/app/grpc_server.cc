@@ -5,17 +5,52 @@
 #include <unistd.h>
 
 #include <grpc/grpc.h>
+#include <grpcpp/ext/channelz_service_plugin.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/resource_quota.h>
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server_builder.h>
 
 #include "absl/strings/str_cat.h"
+#include "server/app/grpc_tls.h"
 
 namespace jobpool {
 namespace {
 
-constexpr int kMaxReceiveBytes = 16 << 20;
+// A connection that says nothing, or cannot agree on TLS and HTTP/2, is dropped after this.
+constexpr int kHandshakeMs = 20'000;
+// Peers that have vanished are noticed after 80 s (keepalive.md of gRPC's documentation).
+constexpr int kKeepaliveMs = 60'000;
+constexpr int kKeepaliveTimeoutMs = 20'000;
+// gRPC punishes pings more often than every 5 minutes by default; balancers and mobile clients ping each 10
+// s.
+constexpr int kMinPingIntervalMs = 10'000;
+// So that clients behind a load balancer spread anew when servers come: after that time (give or take a
+// tenth) a connection takes no new calls, and ends when the open ones have.
+constexpr int kMaxConnectionAgeMs = 30 * 60'000;
+constexpr int kMaxConnectionIdleMs = 30 * 60'000;
+constexpr int kMaxConcurrentStreams = 10'000;  // of one connection
+// What connections may hold in buffers together, so that slow peers cannot grow it.
+constexpr size_t kMaxBufferBytes = size_t{1} << 30;
+
+void SetLimits(grpc::ServerBuilder& builder, const GrpcOptions& options) {
+  // Without this a second server on the port starts silently and takes half the calls.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kMinPingIntervalMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, kMaxConnectionAgeMs);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, kMaxConnectionIdleMs);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxConcurrentStreams);
+  builder.SetResourceQuota(grpc::ResourceQuota("jobpoold").Resize(kMaxBufferBytes));
+  builder.SetMaxReceiveMessageSize(options.max_message_bytes);
+  // That bound holds for what is on the wire: a compressed message could unfold to a thousand times as much.
+  builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
+  builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
+}
 
 absl::Status CannotListen(const ListenAddress& address) {
   return absl::UnavailableError(
@@ -29,24 +64,20 @@ GrpcServer::~GrpcServer() {
   if (socket_lock_ >= 0) close(socket_lock_);
 }
 
-absl::Status GrpcServer::Start(const ListenAddress& address, const std::vector<grpc::Service*>& services) {
+absl::Status GrpcServer::Start(const ListenAddress& address, const std::vector<grpc::Service*>& services,
+                               const GrpcOptions& options) {
   if (address.is_unix) {
     if (absl::Status locked = LockSocket(address.path); !locked.ok()) return locked;
   }
   grpc::EnableDefaultHealthCheckService(false);  // ours is described by reflection
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  if (options.channelz) grpc::channelz::experimental::InitChannelzService();
   grpc::ServerBuilder builder;
-  // Without this a second server on the port starts silently and takes half the calls.
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  // gRPC punishes pings more often than every 5 minutes by default; balancers and mobile clients ping each 10
-  // s.
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10'000);
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-  builder.SetMaxReceiveMessageSize(kMaxReceiveBytes);
-  // That bound holds for what is on the wire: a compressed message could unfold to a thousand times as much.
-  builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
-  builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
-  builder.AddListeningPort(address.ToString(address.port), grpc::InsecureServerCredentials(), &port_);
+  SetLimits(builder, options);
+  builder.AddListeningPort(address.ToString(address.port),
+                           options.certificates != nullptr ? TlsCredentials(*options.certificates)
+                                                           : grpc::InsecureServerCredentials(),
+                           &port_);
   for (grpc::Service* service : services) builder.RegisterService(service);
   server_ = builder.BuildAndStart();
   if (server_ == nullptr || (!address.is_unix && port_ == 0)) return CannotListen(address);

@@ -9,8 +9,16 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "server/base/listen_address.h"
+#include "server/tls/certificate_files.h"
 
 namespace jobpool {
+
+struct GrpcOptions {
+  int max_message_bytes = 16 << 20;
+  bool channelz = false;
+  /// Null: without TLS. Outlives the server.
+  const CertificateFiles* certificates = nullptr;
+};
 
 /// The gRPC server with its port. Not thread-safe but for Stop.
 class GrpcServer {
@@ -19,7 +27,8 @@ class GrpcServer {
 
   /// Listens and serves `services` from now on, which outlive it. UNAVAILABLE:
   /// the address cannot be had.
-  absl::Status Start(const ListenAddress& address, const std::vector<grpc::Service*>& services);
+  absl::Status Start(const ListenAddress& address, const std::vector<grpc::Service*>& services,
+                     const GrpcOptions& options);
 
   /// Takes no more calls, waits for the open ones until `grace` has passed, then
   /// ends them. Idempotent.

@@ -5,6 +5,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "server/job/errors.h"
 #include "server/telemetry/log.h"
 
 namespace jobpool {
@@ -34,6 +35,9 @@ void Completion::Count(const JobRecord& job) {
     const Attempt& attempt = job.attempts.back();
     metrics_.Ran(kind, attempt.end_time - attempt.start_time,
                  attempt.usage.user_cpu_time + attempt.usage.system_cpu_time);
+  }
+  if (job.state == JobState::kCancelled && ReasonOf(job.outcome->error) == "INTERRUPTED") {
+    metrics_.Interrupted();
   }
   metrics_.Finished(kind, pool, end_state, job.outcome->end_time);
 }

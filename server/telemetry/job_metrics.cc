@@ -21,9 +21,10 @@ constexpr const char* kRejectReasons[] = {
 struct JobMetrics::Handles {
   size_t pools = 0;
   size_t end_states = 0;
-  std::vector<prometheus::Counter*> submitted;         // [kind][pool]
-  std::vector<prometheus::Counter*> finished;          // [kind][pool][end state]
-  std::vector<prometheus::Counter*> rejected;          // [reason]
+  std::vector<prometheus::Counter*> submitted;  // [kind][pool]
+  std::vector<prometheus::Counter*> finished;   // [kind][pool][end state]
+  std::vector<prometheus::Counter*> rejected;   // [reason]
+  prometheus::Counter* interrupted = nullptr;
   std::vector<prometheus::Histogram*> queue_duration;  // [pool]
   std::vector<prometheus::Histogram*> run_duration;    // [kind]
   std::vector<prometheus::Counter*> cpu_seconds;       // [kind]
@@ -56,6 +57,11 @@ JobMetrics::JobMetrics(prometheus::Registry& registry, const Names& names)
                        .Help("Jobs refused at submission, by reason.")
                        .Register(registry);
   for (const char* reason : kRejectReasons) h.rejected.push_back(&rejected.Add({{"reason", reason}}));
+  h.interrupted = &prometheus::BuildCounter()
+                       .Name("jobpool_jobs_interrupted_total")
+                       .Help("Jobs cancelled because the server shut down.")
+                       .Register(registry)
+                       .Add({});
   auto& queue_duration = prometheus::BuildHistogram()
                              .Name("jobpool_job_queue_duration_seconds")
                              .Help("Time from a job's being ready to a worker's taking it.")
@@ -91,6 +97,8 @@ void JobMetrics::Submitted(size_t kind, size_t pool) {
 void JobMetrics::Rejected(RejectReason reason, size_t jobs) {
   handles_->rejected[static_cast<size_t>(reason)]->Increment(static_cast<double>(jobs));
 }
+
+void JobMetrics::Interrupted() { handles_->interrupted->Increment(); }
 
 void JobMetrics::Started(size_t pool, absl::Duration queued_for) {
   handles_->queue_duration[pool]->Observe(absl::ToDoubleSeconds(queued_for));

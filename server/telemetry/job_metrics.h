@@ -45,6 +45,8 @@ class JobMetrics {
   void Submitted(size_t kind, size_t pool);
   void Rejected(RejectReason reason, size_t jobs = 1);
   void Started(size_t pool, absl::Duration queued_for);
+  /// A job was cancelled because the server shuts down.
+  void Interrupted();
   /// A job that has run has ended.
   void Ran(size_t kind, absl::Duration run_for, absl::Duration cpu_time);
   void Finished(size_t kind, size_t pool, size_t end_state, absl::Time end_time);

@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 
 #include "absl/strings/str_cat.h"
+#include "server/telemetry/json_formatter.h"
 
 namespace jobpool {
 
@@ -18,13 +19,18 @@ spdlog::logger& Log() {
   return *log;
 }
 
-absl::Status InitLog(const std::string& level) {
+absl::Status InitLog(const std::string& level, const std::string& format) {
   const spdlog::level::level_enum parsed = spdlog::level::from_str(level);
   // from_str answers "off" for what it does not know.
   if (parsed == spdlog::level::off && level != "off") {
     return absl::InvalidArgumentError(absl::StrCat("no log level \"", level, "\""));
   }
   Log().set_level(parsed);
+  if (format == "json") {
+    Log().set_formatter(std::make_unique<JsonFormatter>());
+  } else if (format != "text") {
+    return absl::InvalidArgumentError(absl::StrCat("no log format \"", format, "\""));
+  }
   return absl::OkStatus();
 }
 

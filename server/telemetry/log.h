@@ -18,8 +18,9 @@ namespace jobpool {
 /// Thread-safe. Before InitLog it writes at level info.
 spdlog::logger& Log();
 
-/// `level`: trace, debug, info, warn, error or off. Call it once, from main.
-absl::Status InitLog(const std::string& level);
+/// `level`: trace, debug, info, warn, error or off; `format`: text or json. Call it
+/// once, from main.
+absl::Status InitLog(const std::string& level, const std::string& format = "text");
 
 /// Lets through so many lines a second that the log of single jobs can stay on
 /// by default: what is beyond is counted, and the count said with the next line

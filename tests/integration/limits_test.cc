@@ -4,8 +4,8 @@
 namespace jobpool::testing {
 namespace {
 
-Config SmallQueue() {
-  Config config;
+ConfigFile SmallQueue() {
+  ConfigFile config = ConfigFile::Default();
   for (PoolOptions& pool : config.pools) {
     pool.min_threads = 0;
     pool.max_threads = 1;

@@ -13,11 +13,12 @@
 
 namespace jobpool::testing {
 
-MiniServer::MiniServer(Config config) {
+MiniServer::MiniServer(ConfigFile file) {
   EXPECT_TRUE(InitLog("warn").ok());
+  Config config;
   config.grpc_listen = "127.0.0.1:0";
   config.http_listen = "127.0.0.1:0";
-  app_ = std::make_unique<App>(std::move(config));
+  app_ = std::make_unique<App>(std::move(config), std::make_unique<Files>(std::move(file)));
   const absl::Status started = app_->Start();
   EXPECT_TRUE(started.ok()) << started.message();
   const auto channel = NewChannel();

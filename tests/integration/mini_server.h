@@ -22,7 +22,7 @@ namespace jobpool::testing {
 class MiniServer : public ::testing::Test {
  protected:
   /// `config`: its addresses are replaced.
-  explicit MiniServer(Config config = Config());
+  explicit MiniServer(ConfigFile file = ConfigFile::Default());
   ~MiniServer() override;
 
   /// A channel of its own, not shared with the stubs below.

@@ -57,6 +57,7 @@ TEST(LogTest, KnowsItsLevels) {
   }
   EXPECT_EQ(InitLog("loud").code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(InitLog("").code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(InitLog("info", "xml").code(), absl::StatusCode::kInvalidArgument);
   EXPECT_TRUE(InitLog("off").ok());
 }
 
