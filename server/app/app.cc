@@ -49,9 +49,10 @@ App::App(Config config, std::unique_ptr<Files> files)
       pipeline_(PipelineOf(files_->config()), handlers_, store_, threads_, *metrics_),
       live_metrics_(std::make_shared<LiveMetrics>(threads_, pipeline_.pools())),
       service_pool_(threads_, kServiceThreads, kServiceThreads, kMaxWaitingCalls),
-      job_service_(pipeline_, service_pool_, rpc_metrics_),
-      thread_service_(threads_, service_pool_, rpc_metrics_),
-      pool_service_(pipeline_.pools(), threads_, service_pool_, rpc_metrics_),
+      call_memory_(files_->config().max_call_bytes),
+      job_service_(pipeline_, {service_pool_, call_memory_}, rpc_metrics_),
+      thread_service_(threads_, {service_pool_, call_memory_}, rpc_metrics_),
+      pool_service_(pipeline_.pools(), threads_, {service_pool_, call_memory_}, rpc_metrics_),
       echo_service_(rpc_metrics_),
       health_service_({"jobpool.v1.JobService", "jobpool.v1.ThreadService", "jobpool.v1.PoolService",
                        "jobpool.v1.EchoService", "grpc.health.v1.Health"},
@@ -109,6 +110,7 @@ void App::Reload() {
   if (status.ok()) {
     const ConfigFile& config = files_->config();
     pipeline_.Reconfigure(config.pools, config.limits);
+    call_memory_.set_max_bytes(config.max_call_bytes);
     store_.SetLimits(static_cast<size_t>(config.max_ended_jobs), static_cast<size_t>(config.max_ended_bytes));
   } else {
     Log().error("reload refused error=\"{}\"", std::string(status.message()));

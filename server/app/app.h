@@ -87,6 +87,7 @@ class App {
   Pipeline pipeline_;
   std::shared_ptr<LiveMetrics> live_metrics_;
   ServicePool service_pool_;
+  CallMemory call_memory_;
   JobService job_service_;
   ThreadService thread_service_;
   PoolService pool_service_;

@@ -114,6 +114,8 @@ void DecodeLimits(const config::v1::Limits& encoded, ConfigFile& config, Violati
        config.limits.max_waits);
   take(encoded.has_max_request_ids(), encoded.max_request_ids(), 0, kMaxCount, "limits.max_request_ids",
        config.limits.max_request_ids);
+  take(encoded.has_max_call_bytes(), encoded.max_call_bytes(), 1 << 20, kMaxBytes, "limits.max_call_bytes",
+       config.max_call_bytes);
 }
 
 std::set<std::string> NamesOf(const std::vector<PoolOptions>& pools) {

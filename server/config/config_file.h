@@ -18,6 +18,7 @@ struct ConfigFile {
   PipelineLimits limits;
   int64_t max_ended_jobs = 100'000;
   int64_t max_ended_bytes = int64_t{1} << 30;
+  int64_t max_call_bytes = int64_t{1} << 30;
 
   /// That of an empty file.
   static ConfigFile Default();

@@ -3,12 +3,14 @@
 #include <memory>
 #include <utility>
 
+#include <google/protobuf/message.h>
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/server_callback.h>
 
 #include "absl/status/status.h"
 #include "server/base/clock.h"
 #include "server/job/errors.h"
+#include "server/service/call_memory.h"
 #include "server/service/status_codec.h"
 #include "server/telemetry/rpc_metrics.h"
 #include "server/workers/service_pool.h"
@@ -43,21 +45,58 @@ grpc::ServerUnaryReactor* AnswerInline(grpc::CallbackServerContext* context, Met
   return reactor;
 }
 
-/// Answers a unary call on a SERVICE thread, where `answer` may block.
-/// RESOURCE_EXHAUSTED: too many calls wait for one.
-template <typename Answer>
-grpc::ServerUnaryReactor* AnswerPooled(grpc::CallbackServerContext* context, MethodMetrics& metrics,
-                                       ServicePool& pool, Answer answer) {
-  const CallCount count(metrics);
-  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  const auto finish = [count, reactor](const absl::Status& status) {
-    count.Done(status);
-    reactor->Finish(ToGrpcStatus(status));
-  };
-  if (!pool.Run([finish, answer = std::move(answer)]() mutable { finish(answer()); })) {
-    finish(TooManyCallsError("calls wait for a thread", pool.max_tasks()));
+/// Where calls are answered that may block, and what all calls may hold together.
+/// Both outlive the services.
+struct CallResources {
+  ServicePool& pool;
+  CallMemory& memory;
+};
+
+/// A unary call whose messages count as what it holds, until its caller has read
+/// the answer.
+class UnaryCall final : public grpc::ServerUnaryReactor {
+ public:
+  /// `response` is gRPC's and lives until OnDone.
+  UnaryCall(MethodMetrics& metrics, CallMemory& memory, google::protobuf::Message* response)
+      : count_(metrics), held_(memory), response_(response) {}
+
+  absl::Status TakeRequest(const google::protobuf::Message& request) {
+    return held_.TakeMessage(request.ByteSizeLong());
   }
-  return reactor;
+
+  /// REQUIRES: called once; the call may be gone when this returns.
+  void FinishWith(absl::Status status) {
+    if (status.ok()) status = held_.TakeMessage(response_->ByteSizeLong());
+    if (!status.ok()) response_->Clear();
+    count_.Done(status);
+    Finish(ToGrpcStatus(status));
+  }
+
+  void OnDone() override { delete this; }
+
+ private:
+  bool InternalInlineable() override { return true; }  // OnDone does not block
+
+  const CallCount count_;
+  HeldMemory held_;
+  google::protobuf::Message* const response_;
+};
+
+/// Answers a unary call on a SERVICE thread: `answer` fills in the response and
+/// returns the status, and may block. RESOURCE_EXHAUSTED: too many calls wait for a
+/// thread, or they hold too much.
+template <typename Answer>
+grpc::ServerUnaryReactor* AnswerPooled(MethodMetrics& metrics, const CallResources& resources,
+                                       const google::protobuf::Message& request,
+                                       google::protobuf::Message* response, Answer answer) {
+  auto* const call = new UnaryCall(metrics, resources.memory, response);
+  if (const absl::Status taken = call->TakeRequest(request); !taken.ok()) {
+    call->FinishWith(taken);
+  } else if (!resources.pool.Run(
+                 [call, answer = std::move(answer)]() mutable { call->FinishWith(answer()); })) {
+    call->FinishWith(TooManyCallsError("calls wait for a thread", resources.pool.max_tasks()));
+  }
+  return call;
 }
 
 }  // namespace jobpool

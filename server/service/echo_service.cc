@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
 #include "server/job/errors.h"
 #include "server/service/call.h"
 #include "server/service/status_codec.h"
@@ -44,6 +45,11 @@ class EchoService::UppercaseCall final
   void OnReadDone(bool ok) override {
     if (!ok) {  // the client has no more to say, or has gone
       FinishOnce(context_.IsCancelled() ? CallCancelledError() : absl::OkStatus());
+      return;
+    }
+    if (request_.text().size() > kMaxTextBytes) {
+      FinishOnce(InvalidFieldsError({{"text", absl::StrCat("must be at most ", kMaxTextBytes, " bytes, has ",
+                                                           request_.text().size())}}));
       return;
     }
     response_.set_text(std::move(*request_.mutable_text()));

@@ -15,6 +15,8 @@ class EchoService final : public v1::EchoService::CallbackService {
  public:
   /// Calls of UppercaseText that may be open at a time.
   static constexpr int kMaxCalls = 1'000;
+  /// Of one message's text.
+  static constexpr size_t kMaxTextBytes = size_t{1} << 20;
 
   explicit EchoService(RpcMetrics& metrics);
   ~EchoService() override;

@@ -25,7 +25,7 @@ class HealthService::WatchCall final : public grpc::ServerWriteReactor<HealthChe
       MutexLock lock(mu_);
       grpc_reference_ = shared_from_this();
     }
-    if (!service_.Add(shared_from_this())) FinishOnce(ShuttingDownError());
+    if (const absl::Status added = service_.Add(shared_from_this()); !added.ok()) FinishOnce(added);
   }
 
   void Send(bool serving) {
@@ -136,12 +136,13 @@ bool HealthService::Knows(const std::string& service) const {
   return service.empty() || services_.count(service) > 0;
 }
 
-bool HealthService::Add(const std::shared_ptr<WatchCall>& watch) {
+absl::Status HealthService::Add(const std::shared_ptr<WatchCall>& watch) {
   MutexLock lock(mu_);
-  if (shut_down_) return false;
+  if (shut_down_) return ShuttingDownError();
+  if (watches_.size() >= kMaxWatches) return TooManyCallsError("calls of Watch are open", kMaxWatches);
   watches_.insert(watch);
   watch->Send(serving_);
-  return true;
+  return absl::OkStatus();
 }
 
 void HealthService::Remove(const std::shared_ptr<WatchCall>& watch) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "server/base/mutex.h"
 #include "server/telemetry/rpc_metrics.h"
@@ -15,6 +16,9 @@ namespace jobpool {
 /// not describe that one. All services have one status. Thread-safe.
 class HealthService final : public grpc::health::v1::Health::CallbackService {
  public:
+  /// Calls of Watch that may be open at a time.
+  static constexpr size_t kMaxWatches = 10'000;
+
   /// `services`: the names that are known beside "". NOT_SERVING at first.
   HealthService(std::vector<std::string> services, RpcMetrics& metrics);
   ~HealthService() override;
@@ -36,8 +40,9 @@ class HealthService final : public grpc::health::v1::Health::CallbackService {
   class WatchCall;
 
   bool Knows(const std::string& service) const;
-  /// And tells it the status. Returns false after Shutdown.
-  bool Add(const std::shared_ptr<WatchCall>& watch);
+  /// And tells it the status. UNAVAILABLE: after Shutdown. RESOURCE_EXHAUSTED: too
+  /// many are open.
+  absl::Status Add(const std::shared_ptr<WatchCall>& watch);
   void Remove(const std::shared_ptr<WatchCall>& watch);
 
   const std::set<std::string> services_;

@@ -37,9 +37,9 @@ std::optional<ListKey> DecodeListKey(absl::string_view position) {
 
 }  // namespace
 
-JobService::JobService(Pipeline& pipeline, ServicePool& pool, RpcMetrics& metrics)
+JobService::JobService(Pipeline& pipeline, const CallResources& resources, RpcMetrics& metrics)
     : pipeline_(pipeline),
-      pool_(pool),
+      resources_(resources),
       submit_job_(metrics.Method("jobpool.v1.JobService", "SubmitJob")),
       batch_submit_jobs_(metrics.Method("jobpool.v1.JobService", "BatchSubmitJobs")),
       run_job_(metrics.Method("jobpool.v1.JobService", "RunJob")),
@@ -48,7 +48,11 @@ JobService::JobService(Pipeline& pipeline, ServicePool& pool, RpcMetrics& metric
       update_job_(metrics.Method("jobpool.v1.JobService", "UpdateJob")),
       wait_jobs_(metrics.Method("jobpool.v1.JobService", "WaitJobs")),
       cancel_job_(metrics.Method("jobpool.v1.JobService", "CancelJob")),
-      delete_job_(metrics.Method("jobpool.v1.JobService", "DeleteJob")) {}
+      delete_job_(metrics.Method("jobpool.v1.JobService", "DeleteJob")) {
+  SetMessageAllocatorFor_SubmitJob(&submit_job_messages_);
+  SetMessageAllocatorFor_RunJob(&run_job_messages_);
+  SetMessageAllocatorFor_WaitJobs(&wait_jobs_messages_);
+}
 
 template <typename Request>
 absl::StatusOr<JobSpec> JobService::Decode(const Request& request) {
@@ -74,19 +78,25 @@ absl::Status JobService::Validate(JobSpec spec, v1::Job* response) {
 
 grpc::ServerUnaryReactor* JobService::SubmitJob(grpc::CallbackServerContext* context,
                                                 const v1::SubmitJobRequest* request, v1::Job* response) {
-  return AnswerInline(context, *submit_job_, [&]() -> absl::Status {
-    JOBPOOL_ASSIGN_OR_RETURN(JobSpec spec, Decode(*request));
-    if (request->validate_only()) return Validate(std::move(spec), response);
-    JOBPOOL_ASSIGN_OR_RETURN(const Submission submission, pipeline_.admission().Submit(std::move(spec)));
-    EncodeJob(submission.job.Snapshot(), JobView::kFull, response);
-    return absl::OkStatus();
-  });
+  auto* const call = new UnaryCall(*submit_job_, resources_.memory, response);
+  absl::Status status = AnswerSubmitJob(*request, response);
+  context->GetRpcAllocatorState()->FreeRequest();
+  call->FinishWith(std::move(status));
+  return call;
 }
 
-grpc::ServerUnaryReactor* JobService::BatchSubmitJobs(grpc::CallbackServerContext* context,
+absl::Status JobService::AnswerSubmitJob(const v1::SubmitJobRequest& request, v1::Job* response) {
+  JOBPOOL_ASSIGN_OR_RETURN(JobSpec spec, Decode(request));
+  if (request.validate_only()) return Validate(std::move(spec), response);
+  JOBPOOL_ASSIGN_OR_RETURN(const Submission submission, pipeline_.admission().Submit(std::move(spec)));
+  EncodeJob(submission.job.Snapshot(), JobView::kFull, response);
+  return absl::OkStatus();
+}
+
+grpc::ServerUnaryReactor* JobService::BatchSubmitJobs(grpc::CallbackServerContext*,
                                                       const v1::BatchSubmitJobsRequest* request,
                                                       v1::BatchSubmitJobsResponse* response) {
-  return AnswerPooled(context, *batch_submit_jobs_, pool_,
+  return AnswerPooled(*batch_submit_jobs_, resources_, *request, response,
                       [=, this] { return AnswerBatchSubmitJobs(*request, response); });
 }
 
@@ -125,7 +135,9 @@ grpc::ServerUnaryReactor* JobService::RunJob(grpc::CallbackServerContext* contex
   const CallCount count(*run_job_);
   absl::StatusOr<JobSpec> spec = Decode(*request);
   if (spec.ok() && !request->validate_only()) {
-    return RunJobCall::Start(pipeline_, count, *std::move(spec), request->detach(), response);
+    const bool detach = request->detach();
+    context->GetRpcAllocatorState()->FreeRequest();
+    return RunJobCall::Start(pipeline_, resources_.memory, count, *std::move(spec), detach, response);
   }
   const absl::Status status = spec.ok() ? Validate(*std::move(spec), response) : spec.status();
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
@@ -134,9 +146,9 @@ grpc::ServerUnaryReactor* JobService::RunJob(grpc::CallbackServerContext* contex
   return reactor;
 }
 
-grpc::ServerUnaryReactor* JobService::GetJob(grpc::CallbackServerContext* context,
-                                             const v1::GetJobRequest* request, v1::Job* response) {
-  return AnswerPooled(context, *get_job_, pool_, [=, this]() -> absl::Status {
+grpc::ServerUnaryReactor* JobService::GetJob(grpc::CallbackServerContext*, const v1::GetJobRequest* request,
+                                             v1::Job* response) {
+  return AnswerPooled(*get_job_, resources_, *request, response, [=, this]() -> absl::Status {
     Violations violations;
     const std::string id = DecodeJobName(request->name(), "name", violations);
     JOBPOOL_RETURN_IF_ERROR(violations.ToStatus());
@@ -146,10 +158,11 @@ grpc::ServerUnaryReactor* JobService::GetJob(grpc::CallbackServerContext* contex
   });
 }
 
-grpc::ServerUnaryReactor* JobService::ListJobs(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* JobService::ListJobs(grpc::CallbackServerContext*,
                                                const v1::ListJobsRequest* request,
                                                v1::ListJobsResponse* response) {
-  return AnswerPooled(context, *list_jobs_, pool_, [=, this] { return AnswerListJobs(*request, response); });
+  return AnswerPooled(*list_jobs_, resources_, *request, response,
+                      [=, this] { return AnswerListJobs(*request, response); });
 }
 
 absl::Status JobService::AnswerListJobs(const v1::ListJobsRequest& request, v1::ListJobsResponse* response) {
@@ -179,9 +192,9 @@ absl::Status JobService::AnswerListJobs(const v1::ListJobsRequest& request, v1::
   return absl::OkStatus();
 }
 
-grpc::ServerUnaryReactor* JobService::UpdateJob(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* JobService::UpdateJob(grpc::CallbackServerContext*,
                                                 const v1::UpdateJobRequest* request, v1::Job* response) {
-  return AnswerPooled(context, *update_job_, pool_,
+  return AnswerPooled(*update_job_, resources_, *request, response,
                       [=, this] { return AnswerUpdateJob(*request, response); });
 }
 
@@ -208,13 +221,13 @@ absl::Status JobService::AnswerUpdateJob(const v1::UpdateJobRequest& request, v1
 grpc::ServerUnaryReactor* JobService::WaitJobs(grpc::CallbackServerContext* context,
                                                const v1::WaitJobsRequest* request,
                                                v1::WaitJobsResponse* response) {
-  return WaitJobsCall::Start(pipeline_.notifier(), pool_, CallCount(*wait_jobs_), *context, *request,
+  return WaitJobsCall::Start(pipeline_.notifier(), resources_, CallCount(*wait_jobs_), *context, *request,
                              response);
 }
 
-grpc::ServerUnaryReactor* JobService::CancelJob(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* JobService::CancelJob(grpc::CallbackServerContext*,
                                                 const v1::CancelJobRequest* request, v1::Job* response) {
-  return AnswerPooled(context, *cancel_job_, pool_, [=, this]() -> absl::Status {
+  return AnswerPooled(*cancel_job_, resources_, *request, response, [=, this]() -> absl::Status {
     Violations violations;
     const std::string id = DecodeJobName(request->name(), "name", violations);
     JOBPOOL_RETURN_IF_ERROR(violations.ToStatus());
@@ -224,10 +237,10 @@ grpc::ServerUnaryReactor* JobService::CancelJob(grpc::CallbackServerContext* con
   });
 }
 
-grpc::ServerUnaryReactor* JobService::DeleteJob(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* JobService::DeleteJob(grpc::CallbackServerContext*,
                                                 const v1::DeleteJobRequest* request,
-                                                google::protobuf::Empty*) {
-  return AnswerPooled(context, *delete_job_, pool_, [=, this]() -> absl::Status {
+                                                google::protobuf::Empty* response) {
+  return AnswerPooled(*delete_job_, resources_, *request, response, [=, this]() -> absl::Status {
     Violations violations;
     const std::string id = DecodeJobName(request->name(), "name", violations);
     JOBPOOL_RETURN_IF_ERROR(violations.ToStatus());

@@ -6,8 +6,9 @@
 #include "absl/status/statusor.h"
 #include "jobpool/v1/job_service.grpc.pb.h"
 #include "server/pipeline/pipeline.h"
+#include "server/service/call.h"
+#include "server/service/freeable_messages.h"
 #include "server/telemetry/rpc_metrics.h"
-#include "server/workers/service_pool.h"
 
 namespace jobpool {
 
@@ -15,7 +16,7 @@ namespace jobpool {
 class JobService final : public v1::JobService::CallbackService {
  public:
   /// All outlive it and the server that it is registered with.
-  JobService(Pipeline& pipeline, ServicePool& pool, RpcMetrics& metrics);
+  JobService(Pipeline& pipeline, const CallResources& resources, RpcMetrics& metrics);
 
   grpc::ServerUnaryReactor* SubmitJob(grpc::CallbackServerContext* context,
                                       const v1::SubmitJobRequest* request, v1::Job* response) override;
@@ -44,13 +45,19 @@ class JobService final : public v1::JobService::CallbackService {
   // Counts it where it is a refusal.
   absl::Status Refuse(absl::Status status, size_t jobs);
   absl::Status Validate(JobSpec spec, v1::Job* response);
+  absl::Status AnswerSubmitJob(const v1::SubmitJobRequest& request, v1::Job* response);
   absl::Status AnswerBatchSubmitJobs(const v1::BatchSubmitJobsRequest& request,
                                      v1::BatchSubmitJobsResponse* response);
   absl::Status AnswerListJobs(const v1::ListJobsRequest& request, v1::ListJobsResponse* response);
   absl::Status AnswerUpdateJob(const v1::UpdateJobRequest& request, v1::Job* response);
 
   Pipeline& pipeline_;
-  ServicePool& pool_;
+  const CallResources resources_;
+
+  // Calls that can be open for long, or come in great number, do not keep their requests.
+  FreeableMessages<v1::SubmitJobRequest, v1::Job> submit_job_messages_;
+  FreeableMessages<v1::RunJobRequest, v1::Job> run_job_messages_;
+  FreeableMessages<v1::WaitJobsRequest, v1::WaitJobsResponse> wait_jobs_messages_;
 
   const std::unique_ptr<MethodMetrics> submit_job_;
   const std::unique_ptr<MethodMetrics> batch_submit_jobs_;

@@ -38,18 +38,18 @@ void EncodePool(const Dispatcher& pool, const RollCall& roll_call, v1::Pool* enc
 
 }  // namespace
 
-PoolService::PoolService(const PoolSet& pools, const ThreadRegistry& registry, ServicePool& pool,
+PoolService::PoolService(const PoolSet& pools, const ThreadRegistry& registry, const CallResources& resources,
                          RpcMetrics& metrics)
     : pools_(pools),
       registry_(registry),
-      pool_(pool),
+      resources_(resources),
       list_pools_(metrics.Method("jobpool.v1.PoolService", "ListPools")),
       get_pool_(metrics.Method("jobpool.v1.PoolService", "GetPool")) {}
 
-grpc::ServerUnaryReactor* PoolService::ListPools(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* PoolService::ListPools(grpc::CallbackServerContext*,
                                                  const v1::ListPoolsRequest* request,
                                                  v1::ListPoolsResponse* response) {
-  return AnswerPooled(context, *list_pools_, pool_,
+  return AnswerPooled(*list_pools_, resources_, *request, response,
                       [=, this] { return AnswerListPools(*request, response); });
 }
 
@@ -78,9 +78,9 @@ absl::Status PoolService::AnswerListPools(const v1::ListPoolsRequest& request,
   return absl::OkStatus();
 }
 
-grpc::ServerUnaryReactor* PoolService::GetPool(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* PoolService::GetPool(grpc::CallbackServerContext*,
                                                const v1::GetPoolRequest* request, v1::Pool* response) {
-  return AnswerPooled(context, *get_pool_, pool_, [=, this]() -> absl::Status {
+  return AnswerPooled(*get_pool_, resources_, *request, response, [=, this]() -> absl::Status {
     Violations violations;
     const std::optional<std::string> name = ParsePoolName(request->name());
     if (!name.has_value()) violations.Add("name", "must be pools/{pool}");

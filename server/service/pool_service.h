@@ -5,8 +5,8 @@
 #include "absl/status/status.h"
 #include "jobpool/v1/pool_service.grpc.pb.h"
 #include "server/pipeline/pool_set.h"
+#include "server/service/call.h"
 #include "server/telemetry/rpc_metrics.h"
-#include "server/workers/service_pool.h"
 #include "server/workers/thread_registry.h"
 
 namespace jobpool {
@@ -15,7 +15,8 @@ namespace jobpool {
 class PoolService final : public v1::PoolService::CallbackService {
  public:
   /// All outlive it and the server that it is registered with.
-  PoolService(const PoolSet& pools, const ThreadRegistry& registry, ServicePool& pool, RpcMetrics& metrics);
+  PoolService(const PoolSet& pools, const ThreadRegistry& registry, const CallResources& resources,
+              RpcMetrics& metrics);
 
   grpc::ServerUnaryReactor* ListPools(grpc::CallbackServerContext* context,
                                       const v1::ListPoolsRequest* request,
@@ -28,7 +29,7 @@ class PoolService final : public v1::PoolService::CallbackService {
 
   const PoolSet& pools_;
   const ThreadRegistry& registry_;
-  ServicePool& pool_;
+  const CallResources resources_;
 
   const std::unique_ptr<MethodMetrics> list_pools_;
   const std::unique_ptr<MethodMetrics> get_pool_;

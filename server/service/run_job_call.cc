@@ -8,14 +8,20 @@
 
 namespace jobpool {
 
-grpc::ServerUnaryReactor* RunJobCall::Start(Pipeline& pipeline, const CallCount& count, JobSpec spec,
-                                            bool detach, v1::Job* response) {
-  const std::shared_ptr<RunJobCall> call(new RunJobCall(pipeline, count, detach, response));
+grpc::ServerUnaryReactor* RunJobCall::Start(Pipeline& pipeline, CallMemory& memory, const CallCount& count,
+                                            JobSpec spec, bool detach, v1::Job* response) {
+  const std::shared_ptr<RunJobCall> call(new RunJobCall(pipeline, memory, count, detach, response));
+  absl::Status taken;
   {
     MutexLock lock(call->mu_);
     call->grpc_reference_ = call;
+    taken = call->held_.Take(CallMemory::kOpenCallBytes);
   }
-  call->Submit(std::move(spec));
+  if (taken.ok()) {
+    call->Submit(std::move(spec));
+  } else {
+    call->FinishOnce(taken);
+  }
   return call.get();
 }
 
@@ -54,13 +60,19 @@ void RunJobCall::OnDone() {
   self = std::move(grpc_reference_);
 }
 
-void RunJobCall::FinishOnce(const absl::Status& status, const EndedJob& job) {
+void RunJobCall::FinishOnce(absl::Status status, const EndedJob& job) {
   {
     MutexLock lock(mu_);
     if (finished_) return;
     finished_ = true;
     job_.reset();
-    if (job != nullptr) EncodeJob({*job, job->outcome->progress}, JobView::kFull, response_);
+    if (job != nullptr) {
+      EncodeJob({*job, job->outcome->progress}, JobView::kFull, response_);
+      // The estimate is at hand, and enough for what is small.
+      if (job->Bytes() > CallMemory::kSmallMessageBytes)
+        status = held_.TakeMessage(response_->ByteSizeLong());
+      if (!status.ok()) response_->Clear();
+    }
   }
   count_.Done(status);
   Finish(ToGrpcStatus(status));

@@ -20,21 +20,21 @@ class RunJobCall final : public grpc::ServerUnaryReactor,
                          public Waiter,
                          public std::enable_shared_from_this<RunJobCall> {
  public:
-  /// `pipeline` outlives the call; `response` is gRPC's and lives until OnDone.
-  static grpc::ServerUnaryReactor* Start(Pipeline& pipeline, const CallCount& count, JobSpec spec,
-                                         bool detach, v1::Job* response);
+  /// `pipeline` and `memory` outlive the call; `response` is gRPC's and lives until OnDone.
+  static grpc::ServerUnaryReactor* Start(Pipeline& pipeline, CallMemory& memory, const CallCount& count,
+                                         JobSpec spec, bool detach, v1::Job* response);
 
   void OnJobEnd(const EndedJob& job) override;
   void OnCancel() override;
   void OnDone() override;
 
  private:
-  RunJobCall(Pipeline& pipeline, const CallCount& count, bool detach, v1::Job* response)
-      : pipeline_(pipeline), count_(count), response_(response), owns_job_(!detach) {}
+  RunJobCall(Pipeline& pipeline, CallMemory& memory, const CallCount& count, bool detach, v1::Job* response)
+      : pipeline_(pipeline), count_(count), held_(memory), response_(response), owns_job_(!detach) {}
 
   void Submit(JobSpec spec);
   /// Finishes the call, unless that was done; `job` is its answer.
-  void FinishOnce(const absl::Status& status, const EndedJob& job = nullptr);
+  void FinishOnce(absl::Status status, const EndedJob& job = nullptr);
 
   // OnDone only lets go of a reference: no need for a hop to gRPC's executor,
   // which would cost a seventh of the throughput.
@@ -44,6 +44,7 @@ class RunJobCall final : public grpc::ServerUnaryReactor,
   const CallCount count_;
 
   Mutex mu_;
+  HeldMemory held_ ABSL_GUARDED_BY(mu_);
   bool finished_ ABSL_GUARDED_BY(mu_) = false;
   v1::Job* const response_ ABSL_PT_GUARDED_BY(mu_);  // valid until finished_
   std::shared_ptr<LiveJob> job_ ABSL_GUARDED_BY(mu_);

@@ -77,19 +77,19 @@ void EncodeOsThreads(const ThreadRegistry& registry, v1::ListThreadsResponse* re
 
 }  // namespace
 
-ThreadService::ThreadService(ThreadRegistry& registry, ServicePool& pool, RpcMetrics& metrics)
+ThreadService::ThreadService(ThreadRegistry& registry, const CallResources& resources, RpcMetrics& metrics)
     : registry_(registry),
-      pool_(pool),
+      resources_(resources),
       list_threads_(metrics.Method("jobpool.v1.ThreadService", "ListThreads")),
       get_active_count_(metrics.Method("jobpool.v1.ThreadService", "GetActiveCount")),
       get_thread_(metrics.Method("jobpool.v1.ThreadService", "GetThread")),
       get_current_thread_(metrics.Method("jobpool.v1.ThreadService", "GetCurrentThread")),
       update_thread_(metrics.Method("jobpool.v1.ThreadService", "UpdateThread")) {}
 
-grpc::ServerUnaryReactor* ThreadService::ListThreads(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* ThreadService::ListThreads(grpc::CallbackServerContext*,
                                                      const v1::ListThreadsRequest* request,
                                                      v1::ListThreadsResponse* response) {
-  return AnswerPooled(context, *list_threads_, pool_,
+  return AnswerPooled(*list_threads_, resources_, *request, response,
                       [=, this] { return AnswerListThreads(*request, response); });
 }
 
@@ -141,10 +141,10 @@ grpc::ServerUnaryReactor* ThreadService::GetActiveCount(grpc::CallbackServerCont
   });
 }
 
-grpc::ServerUnaryReactor* ThreadService::GetThread(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* ThreadService::GetThread(grpc::CallbackServerContext*,
                                                    const v1::GetThreadRequest* request,
                                                    v1::Thread* response) {
-  return AnswerPooled(context, *get_thread_, pool_, [=, this]() -> absl::Status {
+  return AnswerPooled(*get_thread_, resources_, *request, response, [=, this]() -> absl::Status {
     Violations violations;
     const uint64_t id = DecodeThreadName(request->name(), "name", violations);
     JOBPOOL_RETURN_IF_ERROR(violations.ToStatus());
@@ -155,20 +155,20 @@ grpc::ServerUnaryReactor* ThreadService::GetThread(grpc::CallbackServerContext* 
   });
 }
 
-grpc::ServerUnaryReactor* ThreadService::GetCurrentThread(grpc::CallbackServerContext* context,
-                                                          const v1::GetCurrentThreadRequest*,
+grpc::ServerUnaryReactor* ThreadService::GetCurrentThread(grpc::CallbackServerContext*,
+                                                          const v1::GetCurrentThreadRequest* request,
                                                           v1::Thread* response) {
-  return AnswerPooled(context, *get_current_thread_, pool_, [=, this]() -> absl::Status {
+  return AnswerPooled(*get_current_thread_, resources_, *request, response, [=, this]() -> absl::Status {
     // The threads of the pool are registered for as long as they run.
     EncodeThread(*registry_.Find(RegisteredThread::Current()->id()), response);
     return absl::OkStatus();
   });
 }
 
-grpc::ServerUnaryReactor* ThreadService::UpdateThread(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* ThreadService::UpdateThread(grpc::CallbackServerContext*,
                                                       const v1::UpdateThreadRequest* request,
                                                       v1::Thread* response) {
-  return AnswerPooled(context, *update_thread_, pool_,
+  return AnswerPooled(*update_thread_, resources_, *request, response,
                       [=, this] { return AnswerUpdateThread(*request, response); });
 }
 

@@ -4,8 +4,8 @@
 
 #include "absl/status/status.h"
 #include "jobpool/v1/thread_service.grpc.pb.h"
+#include "server/service/call.h"
 #include "server/telemetry/rpc_metrics.h"
-#include "server/workers/service_pool.h"
 #include "server/workers/thread_registry.h"
 
 namespace jobpool {
@@ -14,7 +14,7 @@ namespace jobpool {
 class ThreadService final : public v1::ThreadService::CallbackService {
  public:
   /// All outlive it and the server that it is registered with.
-  ThreadService(ThreadRegistry& registry, ServicePool& pool, RpcMetrics& metrics);
+  ThreadService(ThreadRegistry& registry, const CallResources& resources, RpcMetrics& metrics);
 
   grpc::ServerUnaryReactor* ListThreads(grpc::CallbackServerContext* context,
                                         const v1::ListThreadsRequest* request,
@@ -36,7 +36,7 @@ class ThreadService final : public v1::ThreadService::CallbackService {
   absl::Status AnswerUpdateThread(const v1::UpdateThreadRequest& request, v1::Thread* response);
 
   ThreadRegistry& registry_;
-  ServicePool& pool_;
+  const CallResources resources_;
 
   const std::unique_ptr<MethodMetrics> list_threads_;
   const std::unique_ptr<MethodMetrics> get_active_count_;

@@ -54,21 +54,24 @@ WaitArguments Decode(const grpc::CallbackServerContext& context, const v1::WaitJ
 
 }  // namespace
 
-grpc::ServerUnaryReactor* WaitJobsCall::Start(Notifier& notifier, ServicePool& pool, const CallCount& count,
-                                              const grpc::CallbackServerContext& context,
+grpc::ServerUnaryReactor* WaitJobsCall::Start(Notifier& notifier, const CallResources& resources,
+                                              const CallCount& count, grpc::CallbackServerContext& context,
                                               const v1::WaitJobsRequest& request,
                                               v1::WaitJobsResponse* response) {
-  const std::shared_ptr<WaitJobsCall> call(new WaitJobsCall(notifier, pool, count, response));
+  const std::shared_ptr<WaitJobsCall> call(new WaitJobsCall(notifier, resources, count, response));
+  Violations violations;
+  const WaitArguments arguments = Decode(context, request, notifier.Now(), violations);
+  context.GetRpcAllocatorState()->FreeRequest();
+  absl::Status status = violations.ToStatus();
   {
     MutexLock lock(call->mu_);
     call->grpc_reference_ = call;
+    if (status.ok()) status = call->held_.Take(CallMemory::kOpenCallBytes);
   }
-  Violations violations;
-  const WaitArguments arguments = Decode(context, request, notifier.Now(), violations);
-  if (const absl::Status status = violations.ToStatus(); !status.ok()) {
+  if (!status.ok()) {
     call->FinishOnce(status);
-  } else if (!pool.Run([call, arguments] { call->Wait(arguments); })) {
-    call->FinishOnce(TooManyCallsError("calls wait for a thread", pool.max_tasks()));
+  } else if (!resources.pool.Run([call, arguments] { call->Wait(arguments); })) {
+    call->FinishOnce(TooManyCallsError("calls wait for a thread", resources.pool.max_tasks()));
   }
   return call.get();
 }
@@ -106,13 +109,16 @@ void WaitJobsCall::Wait(const WaitArguments& arguments) {
 }
 
 void WaitJobsCall::Answer(bool timed_out) {
+  absl::Status status;
   {
     MutexLock lock(mu_);
     if (finished_) return;
     EncodeJobs(join_->jobs(), response_->mutable_jobs());
     response_->set_timed_out(timed_out);
+    status = held_.TakeMessage(response_->ByteSizeLong());
+    if (!status.ok()) response_->Clear();
   }
-  FinishOnce(absl::OkStatus());
+  FinishOnce(status);
 }
 
 void WaitJobsCall::OnCancel() {

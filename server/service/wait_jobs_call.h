@@ -30,18 +30,23 @@ struct WaitArguments {
 class WaitJobsCall final : public grpc::ServerUnaryReactor,
                            public std::enable_shared_from_this<WaitJobsCall> {
  public:
-  /// `notifier` and `pool` outlive the call; `request` and `response` are gRPC's
+  /// `notifier` outlives the call; `request` and `response` are gRPC's
   /// and live until OnDone.
-  static grpc::ServerUnaryReactor* Start(Notifier& notifier, ServicePool& pool, const CallCount& count,
-                                         const grpc::CallbackServerContext& context,
+  static grpc::ServerUnaryReactor* Start(Notifier& notifier, const CallResources& resources,
+                                         const CallCount& count, grpc::CallbackServerContext& context,
                                          const v1::WaitJobsRequest& request, v1::WaitJobsResponse* response);
 
   void OnCancel() override;
   void OnDone() override;
 
  private:
-  WaitJobsCall(Notifier& notifier, ServicePool& pool, const CallCount& count, v1::WaitJobsResponse* response)
-      : notifier_(notifier), pool_(pool), count_(count), response_(response) {}
+  WaitJobsCall(Notifier& notifier, const CallResources& resources, const CallCount& count,
+               v1::WaitJobsResponse* response)
+      : notifier_(notifier),
+        pool_(resources.pool),
+        count_(count),
+        held_(resources.memory),
+        response_(response) {}
 
   void Wait(const WaitArguments& arguments);
   void Answer(bool timed_out);
@@ -53,6 +58,7 @@ class WaitJobsCall final : public grpc::ServerUnaryReactor,
   const CallCount count_;
 
   Mutex mu_;
+  HeldMemory held_ ABSL_GUARDED_BY(mu_);
   bool finished_ ABSL_GUARDED_BY(mu_) = false;
   v1::WaitJobsResponse* const response_ ABSL_PT_GUARDED_BY(mu_);  // valid until finished_
   std::shared_ptr<Join> join_ ABSL_GUARDED_BY(mu_);

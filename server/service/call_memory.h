@@ -1,0 +1,55 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "absl/status/status.h"
+
+namespace jobpool {
+
+/// Bounds what open calls hold in memory together, so that callers who send much
+/// and read little cannot grow it. Thread-safe.
+class CallMemory {
+ public:
+  /// An open call of itself, about: gRPC's state and ours.
+  static constexpr int64_t kOpenCallBytes = 16 << 10;
+  /// Messages up to this size are not counted: calls with none larger are bounded
+  /// by their number.
+  static constexpr int64_t kSmallMessageBytes = 16 << 10;
+
+  explicit CallMemory(int64_t max_bytes = int64_t{1} << 30) : max_bytes_(max_bytes) {}
+
+  void set_max_bytes(int64_t max_bytes) { max_bytes_.store(max_bytes, std::memory_order_relaxed); }
+  int64_t held_bytes() const { return held_bytes_.load(); }
+
+ private:
+  friend class HeldMemory;
+
+  std::atomic<int64_t> max_bytes_;
+  std::atomic<int64_t> held_bytes_{0};
+};
+
+/// What one call holds; given back at its destruction. Not thread-safe.
+class HeldMemory {
+ public:
+  /// `memory` outlives it.
+  explicit HeldMemory(CallMemory& memory) : memory_(memory) {}
+  ~HeldMemory() { memory_.held_bytes_.fetch_sub(bytes_, std::memory_order_relaxed); }
+  HeldMemory(const HeldMemory&) = delete;
+  HeldMemory& operator=(const HeldMemory&) = delete;
+
+  /// RESOURCE_EXHAUSTED: open calls hold as much as they may; then nothing is taken.
+  absl::Status Take(int64_t bytes);
+
+  /// As Take, of a message of so many bytes.
+  absl::Status TakeMessage(size_t bytes) {
+    const auto size = static_cast<int64_t>(bytes);
+    return size <= CallMemory::kSmallMessageBytes ? absl::OkStatus() : Take(size);
+  }
+
+ private:
+  CallMemory& memory_;
+  int64_t bytes_ = 0;
+};
+
+}  // namespace jobpool
