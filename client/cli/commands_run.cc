@@ -111,7 +111,7 @@ ExitStatus Submit(Session& session, const WorkArgs& args) {
   const absl::StatusOr<v1::Job> job = session.client.SubmitJob(*request, Soon());
   if (!job.ok()) return Report(job.status());
   if (session.format == OutputFormat::kJson) return PrintJson(*job);
-  Print(absl::StrCat(job->name(), "\n"));
+  Print(absl::StrCat(args.validate_only ? "valid" : job->name(), "\n"));
   return ExitStatus::kDone;
 }
 
@@ -137,6 +137,10 @@ std::shared_ptr<WorkArgs> AddWorkArgs(CLI::App& command) {
   command.add_flag("--daemon", args->daemon, "The server's end does not wait for it");
   command.add_option("--job-id", args->job_id, "Id that it shall have; default: the server's choice")
       ->option_text("ID");
+  command
+      .add_option("--request-id", args->request_id,
+                  "A UUID: the same command with it again, within 24h, is the same job")
+      ->option_text("UUID");
   command.add_option("--retention", args->retention, "How long it can be read after its end; default 24h")
       ->option_text("DURATION");
   return args;
@@ -161,6 +165,8 @@ void AddRunCommands(CLI::App& app, Command& chosen) {
       app, "submit", "Submit a job, print its name",
       absl::StrCat(kinds, "\nExample:\n  jobpool wait $(jobpool submit sleep 10s --name nightly)"));
   const std::shared_ptr<WorkArgs> submit_args = AddWorkArgs(*submit);
+  submit->add_flag("--validate-only", submit_args->validate_only,
+                   "Only ask whether it would be accepted now; prints valid");
   submit->callback([submit_args, &chosen] {
     chosen = [submit_args](Session& session) { return Submit(session, *submit_args); };
   });

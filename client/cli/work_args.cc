@@ -160,6 +160,8 @@ absl::StatusOr<v1::SubmitJobRequest> ToSubmitRequest(const WorkArgs& args) {
   if (!args.pool.empty()) job.set_pool(ResourceName("pools", args.pool));
   job.set_daemon(args.daemon);
   request.set_job_id(args.job_id);
+  request.set_request_id(args.request_id);
+  request.set_validate_only(args.validate_only);
   return request;
 }
 

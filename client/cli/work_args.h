@@ -27,6 +27,8 @@ struct WorkArgs {
   std::vector<std::string> labels;  // `key=value`
   bool daemon = false;
   std::string job_id;
+  std::string request_id;
+  bool validate_only = false;  // of `submit`
   std::optional<std::string> retention;
 };
 

@@ -188,6 +188,11 @@ absl::StatusOr<v1::Job> Client::SubmitJob(const v1::SubmitJobRequest& request, c
   return connection_->Call(connection_->jobs(), &v1::JobService::Stub::SubmitJob, request, options);
 }
 
+absl::StatusOr<v1::BatchSubmitJobsResponse> Client::BatchSubmitJobs(const v1::BatchSubmitJobsRequest& request,
+                                                                    const CallOptions& options) {
+  return connection_->Call(connection_->jobs(), &v1::JobService::Stub::BatchSubmitJobs, request, options);
+}
+
 absl::StatusOr<v1::Job> Client::RunJob(const v1::RunJobRequest& request, const CallOptions& options) {
   return connection_->Call(connection_->jobs(), &v1::JobService::Stub::RunJob, request, options);
 }

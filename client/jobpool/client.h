@@ -87,6 +87,8 @@ class Client {
 
   absl::StatusOr<v1::Job> SubmitJob(const v1::SubmitJobRequest& request,
                                     const CallOptions& options = CallOptions());
+  absl::StatusOr<v1::BatchSubmitJobsResponse> BatchSubmitJobs(const v1::BatchSubmitJobsRequest& request,
+                                                              const CallOptions& options = CallOptions());
   absl::StatusOr<v1::Job> RunJob(const v1::RunJobRequest& request,
                                  const CallOptions& options = CallOptions());
   absl::StatusOr<v1::Job> GetJob(const v1::GetJobRequest& request,

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import tempfile
 import termios
+import uuid
 
 import grpc
 from google.protobuf import json_format
@@ -157,6 +158,19 @@ class Run(CliTest):
 
 
 class Statuses(CliTest):
+    def test_the_same_request_is_the_same_job(self):
+        request = str(uuid.uuid4())
+        args = ("submit", "noop", "--request-id", request)
+        self.assertEqual(self.cli(*args), self.cli(*args))
+        self.assertIn("request_id", self.cli("submit", "sleep", "1", "--request-id", request, status=5) or self.stderr)
+        self.cli("submit", "noop", "--request-id", "x", status=2)
+
+    def test_validate_only_submits_nothing(self):
+        before = self.shared.metrics().sum("jobpool_jobs_submitted_total")
+        self.assertEqual(self.cli("submit", "sleep", "1s", "--validate-only"), "valid\n")
+        self.cli("submit", "sleep", "1s", "--pool", "nowhere", "--validate-only", status=4)
+        self.assertEqual(self.shared.metrics().sum("jobpool_jobs_submitted_total"), before)
+
     def test_usage_is_status_2(self):
         for args in ((), ("nope",), ("--nope",), ("run",), ("run", "nope"), ("run", "sleep"), ("run", "sleep", "x"),
                      ("run", "sleep", "-1s"), ("run", "sleep", "8d"), ("run", "sleep", "169h"), ("run", "noop", "x"),

@@ -55,6 +55,8 @@ TEST(WorkArgsTest, OptionsReachTheRequest) {
   args.labels = {"team=a", "empty=", "formula=a=b"};
   args.daemon = true;
   args.job_id = "nightly";
+  args.request_id = "5f0c6b1e-7a1d-4c0e-9d55-3b1f0e8f2a46";
+  args.validate_only = true;
   args.retention = "1h";
   const v1::SubmitJobRequest request = Request(args);
   EXPECT_EQ(request.job().noop().payload(), std::string("a\0b", 3));
@@ -65,6 +67,8 @@ TEST(WorkArgsTest, OptionsReachTheRequest) {
   EXPECT_EQ(request.job().labels().at("formula"), "a=b");
   EXPECT_TRUE(request.job().daemon());
   EXPECT_EQ(request.job_id(), "nightly");
+  EXPECT_EQ(request.request_id(), args.request_id);
+  EXPECT_TRUE(request.validate_only());
   EXPECT_EQ(request.job().retention().seconds(), 3600);
 }
 
