@@ -44,6 +44,20 @@ class Unit(unittest.TestCase):
         self.assertGreaterEqual(stop, drain + 5 + 1 + 3 + 5)  # grace for jobs, calls, HTTP, and a margin
 
 
+class Config(unittest.TestCase):
+    def test_the_example_is_valid_and_has_the_defaults(self):
+        example = ROOT + "/deploy/jobpoold.textproto"
+        done = run(BIN + "/jobpoold", "--validate_config", "--config=" + example)
+        self.assertEqual((done.returncode, done.stdout), (0, "valid\n"))
+        defaults = read(ROOT + "/proto/jobpool/config/v1/config.proto")
+        for field, value in re.findall(r"^  (max_\w+): (\d+)$", read(example), re.M):
+            if int(value) == 1 << 30:
+                said = "2\\^30"
+            else:
+                said = f"{int(value):,}"
+            self.assertRegex(defaults, rf"Default (of `blocking` )?{said}|`blocking` {said}", field)
+
+
 class Page(unittest.TestCase):
     def test_the_commands_that_it_names_exist(self):
         spans = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", read(ROOT + "/docs/operations.md"))]

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "server/app/config.h"
+#include "server/base/listen_address.h"
 #include "tests/fuzz/check.h"
 
 namespace jobpool {
@@ -43,8 +44,11 @@ void CheckFlags(const std::vector<std::string>& flags) {
   }
   const Config& config = line.config;
   FUZZ_CHECK(line.exit_status == 0);
-  FUZZ_CHECK(!IsOpen(config.grpc_listen) || config.insecure);
-  FUZZ_CHECK(!IsOpen(config.http_listen) || config.http_insecure);
+  FUZZ_CHECK(!IsOpen(config.grpc_listen) || config.insecure || !config.grpc_tls.chain.empty());
+  FUZZ_CHECK(!IsOpen(config.http_listen) || config.http_insecure || !config.http_tls.chain.empty());
+  for (const CertificatePaths& paths : {config.grpc_tls, config.http_tls}) {
+    FUZZ_CHECK(paths.chain.empty() == paths.key.empty() && (paths.client_ca.empty() || !paths.chain.empty()));
+  }
   FUZZ_CHECK(!config.echo_listen.has_value() || !IsOpen(*config.echo_listen) || config.insecure);
   FUZZ_CHECK(config.drain_timeout >= absl::ZeroDuration() && config.drain_timeout <= absl::Hours(1));
 }
