@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 from jobpool.v1 import job_pb2, job_service_pb2 as js
-from jobpool_e2e import PATIENCE, Client, E2eTest, Server, eventually, noop_job, sleep_job
+from jobpool_e2e import PATIENCE, SharedServerTest, eventually, noop_job, sleep_job
 
 Job = job_pb2.Job
 MIB = 1 << 20
@@ -15,14 +15,7 @@ def fresh():
     return str(uuid.uuid4())
 
 
-class Requests(E2eTest):
-    @classmethod
-    def setUpClass(cls):
-        cls.shared = Server()
-        cls.addClassCleanup(cls.shared.finish)
-        cls.c = Client(cls.shared.grpc)
-        cls.addClassCleanup(cls.c.close)
-
+class Requests(SharedServerTest):
     def batch(self, *requests, **fields):
         return self.c.jobs.BatchSubmitJobs(js.BatchSubmitJobsRequest(requests=requests, **fields), timeout=PATIENCE)
 
