@@ -5,7 +5,6 @@ import json
 import os
 import re
 import subprocess
-import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,7 +12,7 @@ import grpc
 from google.protobuf import json_format
 from google.rpc import error_details_pb2
 from jobpool.v1 import echo_service_pb2, echo_service_pb2_grpc, error_reason_pb2, job_service_pb2 as js
-from jobpool_e2e import BIN, PATIENCE, ROOT, Client, E2eTest, Error, eventually, noop_job, sleep_job
+from jobpool_e2e import PATIENCE, ROOT, Client, E2eTest, Error, eventually, noop_job, sleep_job
 from test_calls import BUF
 
 NOT_SERVING = 2
@@ -24,8 +23,6 @@ BESIDE = {"INVALID_ARGUMENT": {"BadRequest"}, "NOT_FOUND": {"ResourceInfo"}, "AL
           "UNAVAILABLE": {"RetryInfo"}}
 STEP = re.compile(r"`(?P<method>\w+/\w+)` `(?P<request>\{.*\})`|`--config` with `(?P<config>.*)`"
                   r"|`(?P<runs>jobs/\S+)` runs|(?P<open>[\d,]+) open calls of `EchoService/UppercaseText`|SIGTERM")
-HAS_CONFIG = "--config " in subprocess.run([f"{BIN}/jobpoold", "--help"], capture_output=True, text=True,
-                                           check=True).stdout
 
 
 def read_doc():
@@ -158,13 +155,7 @@ class Table(E2eTest):
             step = STEP.fullmatch(text)
             self.assertTrue(step, f"not understood: {text}")
             if step["config"]:
-                if not HAS_CONFIG:
-                    self.skipTest("this jobpoold has no --config")
-                file = tempfile.NamedTemporaryFile("w")  # it goes with the test
-                self.addCleanup(file.close)
-                file.write(step["config"])
-                file.flush()
-                server, client = self.both(f"--config={file.name}")
+                server, client = self.both(self.config_flag(step["config"]))
                 continue
             if server is None:
                 server, client = self.both(drain_timeout="300s")  # ended by a second signal
@@ -226,14 +217,15 @@ class RefusedByGrpc(E2eTest):
             call.cancel()
             next(call)
 
-        yield "a message of more than 16 MiB", [raw(bytes(16 * MIB + 1))]
+        yield "a message of more than 16 MiB (`--max_message_bytes`)", [raw(bytes(16 * MIB + 1))]
         yield "metadata of more than 8 KiB", [
             raw(b"", client=stranger, metadata=[(f"x-{i}", "y" * 100) for i in range(100)])]
         yield "a compressed message", [lambda: client.jobs.SubmitJob(
             js.SubmitJobRequest(job=compressed), timeout=PATIENCE, compression=grpc.Compression.Gzip)]
         yield "bytes that are no such message, or text that is no UTF-8", [
             raw(b"\x0a\x7fx"), raw(b"\x0a\x01\xff", "/jobpool.v1.JobService/GetJob")]
-        yield "no such method or service", [raw(b"", "/jobpool.v1.JobService/Nope"), raw(b"", "/jobpool.v1.Nope/GetJob")]
+        yield "no such method or service", [raw(b"", "/jobpool.v1.JobService/Nope"),
+                                            raw(b"", "/jobpool.v1.Nope/GetJob")]
         yield "the caller's deadline has passed", [lambda: client.run(sleep_job(600), timeout=0.2)]
         yield "the caller has cancelled the call", [cancelled]
         yield "nobody listens, or the connection breaks", [lambda: nobody.run(noop_job())]

@@ -22,7 +22,8 @@ class Table(Shutdown):
     def test_every_row(self):
         with open(f"{ROOT}/docs/operations.md", encoding="utf-8") as doc:
             _, _, text = doc.read().partition("| there is | it ends | what callers see |\n|---|---|---|\n")
-        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.partition("\n\n")[0].splitlines()]
+        lines = text.partition("\n\n")[0].splitlines()
+        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
         ways = {
             "nothing": self.nothing,
             "an important job that runs": self.important,
@@ -123,7 +124,8 @@ class Table(Shutdown):
         return {"their `RunJob`": self.told(run.result), "their `WaitJobs`": self.told(wait.result)}
 
     def queued_daemons(self, server, client):
-        important = [self.run_later(client, sleep_job(600, pool="pools/compute"), f"important-{i}") for i in range(self.width(client))]
+        important = [self.run_later(client, sleep_job(600, pool="pools/compute"), f"important-{i}")
+                     for i in range(self.width(client))]
         run = client.jobs.RunJob.future(js.RunJobRequest(job=noop_job(daemon=True)), timeout=2 * PATIENCE)
         eventually(lambda: server.metrics().sum("jobpool_jobs", pool="compute", state="queued") == 1,
                    what="it is queued")
