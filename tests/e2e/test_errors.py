@@ -206,10 +206,12 @@ class RefusedByGrpc(E2eTest):
         nobody = Client("127.0.0.1:1")
         self.addCleanup(nobody.close)
         stranger = self.client(server)  # whose connection gRPC may close
+        tls = grpc.secure_channel(server.grpc, grpc.ssl_channel_credentials(), [("grpc.enable_http_proxy", 0)])
+        self.addCleanup(tls.close)
         compressed = noop_job(bytes(1000))
 
-        def raw(data, path="/jobpool.v1.JobService/SubmitJob", client=client, **options):
-            return lambda: client.channel.unary_unary(path)(data, timeout=PATIENCE, **options)
+        def raw(data, path="/jobpool.v1.JobService/SubmitJob", channel=client.channel, **options):
+            return lambda: channel.unary_unary(path)(data, timeout=PATIENCE, **options)
 
         def cancelled():
             call = client.channel.unary_stream("/grpc.health.v1.Health/Watch")(b"", timeout=PATIENCE)
@@ -219,7 +221,7 @@ class RefusedByGrpc(E2eTest):
 
         yield "a message of more than 16 MiB (`--max_message_bytes`)", [raw(bytes(16 * MIB + 1))]
         yield "metadata of more than 8 KiB", [
-            raw(b"", client=stranger, metadata=[(f"x-{i}", "y" * 100) for i in range(100)])]
+            raw(b"", channel=stranger.channel, metadata=[(f"x-{i}", "y" * 100) for i in range(100)])]
         yield "a compressed message", [lambda: client.jobs.SubmitJob(
             js.SubmitJobRequest(job=compressed), timeout=PATIENCE, compression=grpc.Compression.Gzip)]
         yield "bytes that are no such message, or text that is no UTF-8", [
@@ -228,7 +230,7 @@ class RefusedByGrpc(E2eTest):
                                             raw(b"", "/jobpool.v1.Nope/GetJob")]
         yield "the caller's deadline has passed", [lambda: client.run(sleep_job(600), timeout=0.2)]
         yield "the caller has cancelled the call", [cancelled]
-        yield "nobody listens, or the connection breaks", [lambda: nobody.run(noop_job())]
+        yield "nobody listens, or TLS does not come about", [lambda: nobody.run(noop_job()), raw(b"", channel=tls)]
         eventually(lambda: server.metrics().sum("jobpool_jobs") == 0, what="the job of the caller who left has ended")
 
     def test_rows(self):
