@@ -235,6 +235,14 @@ class E2eTest(unittest.TestCase):
         server = self.server(*flags, **options)
         return server, self.client(server)
 
+    def config_flag(self, text):
+        """The flag for a config file that says so, and goes with the test."""
+        file = tempfile.NamedTemporaryFile("w", suffix=".txtpb")
+        self.addCleanup(file.close)
+        file.write(text)
+        file.flush()
+        return f"--config={file.name}"
+
     def fails(self, code, call, *args, **kwargs):
         """The error of a call that must fail with `code` and our details."""
         with self.assertRaises(grpc.RpcError) as caught:

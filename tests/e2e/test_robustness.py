@@ -235,6 +235,7 @@ class Robustness(E2eTest):
         largest = 16 * MIB  # on the way: a little less of it is payload
         fits = js.SubmitJobRequest(job=noop_job(bytes(largest - 100))).SerializeToString()
         self.assertEqual(self.raw(submit, fits), grpc.StatusCode.INVALID_ARGUMENT)  # ours: a payload's bound
+        self.assertIn(self.raw(submit, bytes(largest)), UNPARSED)  # taken in, but it is no message
         self.assertEqual(self.raw(submit, bytes(largest + 1)), refused)
         self.assertEqual(self.raw(submit, bytes(100 * MIB)), refused)
         before = self.peak_memory()

@@ -15,7 +15,7 @@ LONG = "300s"  # a drain_timeout that no test waits for
 NOT_SERVING = 2
 
 
-class Drain(E2eTest):
+class Shutdown(E2eTest):
     def run_later(self, client, job, job_id):
         """An open RunJob whose job runs."""
         call = client.jobs.RunJob.future(js.RunJobRequest(job=job, job_id=job_id), timeout=2 * PATIENCE)
@@ -36,6 +36,8 @@ class Drain(E2eTest):
         self.assertEqual(server.wait(), 0)
         self.assertRegex(server.log(), r" info stopped\n$")
 
+
+class Drain(Shutdown):
     def test_idle_server_ends_at_once(self):
         for number in (signal.SIGTERM, signal.SIGINT):
             server, client = self.both(drain_timeout=LONG)
@@ -127,15 +129,6 @@ class Drain(E2eTest):
         self.assertEqual(caught.exception.code(), grpc.StatusCode.UNAVAILABLE)
         self.ended(server)
         self.assertLess(time.monotonic() - start, PATIENCE / 2)
-
-    def test_open_connections_hold_nothing_up(self):
-        server, client = self.both(drain_timeout=LONG)
-        client.run(noop_job())
-        held = [socket.create_connection(address.rsplit(":", 1)) for address in (server.grpc, server.http)]
-        self.addCleanup(lambda: [s.close() for s in held])
-        held[1].sendall(b"GET /metrics HTTP/1.1\r\nHost:")
-        server.signal()
-        self.ended(server)
 
     def test_under_load_every_call_is_answered_or_refused_as_unavailable(self):
         for _ in range(5):  # the end must come between a call's start and its answer

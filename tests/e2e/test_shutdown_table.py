@@ -1,0 +1,232 @@
+"""The table of shutdowns in docs/operations.md, row by row: SIGTERM, how soon the server ends, and what callers see."""
+import queue
+import signal
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+from jobpool.v1 import echo_service_pb2, echo_service_pb2_grpc, job_pb2, job_service_pb2 as js, pool_service_pb2 as ps
+from jobpool_e2e import PATIENCE, ROOT, SLOW, Error, eventually, job_reason, noop_job, sleep_job, unix_time
+from test_shutdown import LONG, NOT_SERVING, Shutdown
+
+Job = job_pb2.Job
+
+
+class Table(Shutdown):
+    """A method a row: it prepares, signals, and answers what the callers saw."""
+
+    at = threading.local()  # when things happened in a row: each has a thread of its own
+
+    def test_every_row(self):
+        with open(f"{ROOT}/docs/operations.md", encoding="utf-8") as doc:
+            _, _, text = doc.read().partition("| there is | it ends | what callers see |\n|---|---|---|\n")
+        lines = text.partition("\n\n")[0].splitlines()
+        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+        ways = {
+            "nothing": self.nothing,
+            "an important job that runs": self.important,
+            "an important job that runs for longer than `--drain_timeout`": self.too_long,
+            "a daemon job that runs": self.daemon,
+            "queued important jobs": self.queued,
+            "queued daemon jobs behind an important one": self.queued_daemons,
+            "clients of the echo listener": self.echo_clients,
+            "an open `UppercaseText`": self.uppercase,
+            "an open `UppercaseText` and an important job": self.uppercase_and_job,
+            "an open health watch": self.watch,
+            "idle connections": self.idle_connections,
+            "an important job, and a second signal": self.second_signal,
+            "nothing, and a second signal": self.nothing_twice,
+        }
+        self.assertEqual([row[0] for row in rows], list(ways))
+        with ThreadPoolExecutor(4) as threads:  # they mostly wait
+            done = [threads.submit(self.row, ways[there_is], ends, sees) for there_is, ends, sees in rows]
+        for row, result in zip(rows, done):
+            with self.subTest(row[0]):
+                result.result()
+
+    def row(self, way, ends, sees):
+        drain_timeout = 1
+        server, client = self.both("--echo_listen=127.0.0.1:0",
+                                   drain_timeout=f"{drain_timeout}s" if "drain_timeout" in ends else LONG)
+        self.at.__dict__.clear()
+        saw = way(server, client)
+        self.ended(server)
+        ended = time.time()
+        self.assertEqual("; ".join(f"{caller}: {what}" for caller, what in saw.items()), sees)
+        due = {"at once": self.at.signal, "with the job": getattr(self.at, "job_end", 0),
+               "at `--drain_timeout`": self.at.signal + drain_timeout}[ends]
+        self.assertGreaterEqual(ended, due)
+        self.assertLess(ended - due, 4 * SLOW)
+
+    def signal(self, server):
+        self.at.signal = time.time()
+        server.signal()
+
+    def told(self, call):
+        """How a call ended: the state that its job ended in, or its code; and the reason."""
+        try:
+            answer = call()
+        except grpc.RpcError as error:
+            return self.refused(error)
+        job = answer.jobs[0] if hasattr(answer, "jobs") else answer
+        self.at.job_end = unix_time(job.end_time)
+        return ", ".join(f"`{word}`" for word in (Job.State.Name(job.state), job_reason(job)) if word)
+
+    def refused(self, error):
+        error = Error(error)
+        return f"`{error.code.name}`, `{error.reason}`" if error.details else f"`{error.code.name}` without details"
+
+    def wait_later(self, client, *names):
+        return client.jobs.WaitJobs.future(js.WaitJobsRequest(names=names), timeout=2 * PATIENCE)
+
+    def width(self, client):
+        return client.pools.GetPool(ps.GetPoolRequest(name="pools/compute")).max_threads
+
+    def nothing(self, server, client):
+        client.run(noop_job())
+        self.signal(server)
+        self.ended(server)
+        return {"the next call on an open channel": self.told(lambda: client.run(noop_job()))}
+
+    def important(self, server, client):
+        run = self.run_later(client, sleep_job(2 if SLOW == 1 else 15), "important")
+        wait = self.wait_later(client, "jobs/important")
+        self.signal(server)
+        self.draining(server, client)
+        new = self.told(lambda: client.submit(noop_job()))
+        self.assertEqual(client.get("jobs/important").state, Job.RUNNING)
+        return {"its `RunJob`": self.told(run.result), "its `WaitJobs`": self.told(wait.result),
+                "a `GetJob` meanwhile": "answered", "a new `SubmitJob`": new}
+
+    def cancelled(self, server, client, job):
+        run = self.run_later(client, job, "cancelled")
+        wait = self.wait_later(client, "jobs/cancelled")
+        self.signal(server)
+        return {"its `RunJob`": self.told(run.result), "its `WaitJobs`": self.told(wait.result)}
+
+    def too_long(self, server, client):
+        return self.cancelled(server, client, sleep_job(600))
+
+    def daemon(self, server, client):
+        return self.cancelled(server, client, sleep_job(600, daemon=True))
+
+    def queued(self, server, client):
+        for _ in range(self.width(client)):
+            client.submit(sleep_job(1, pool="pools/compute"))
+        run = client.jobs.RunJob.future(js.RunJobRequest(job=noop_job(), job_id="queued"), timeout=2 * PATIENCE)
+        eventually(lambda: server.metrics().sum("jobpool_jobs", pool="compute", state="queued") == 1,
+                   what="it is queued")
+        wait = self.wait_later(client, "jobs/queued")
+        self.assertEqual(client.get("jobs/queued").state, Job.QUEUED)
+        self.signal(server)
+        return {"their `RunJob`": self.told(run.result), "their `WaitJobs`": self.told(wait.result)}
+
+    def queued_daemons(self, server, client):
+        important = [self.run_later(client, sleep_job(600, pool="pools/compute"), f"important-{i}")
+                     for i in range(self.width(client))]
+        run = client.jobs.RunJob.future(js.RunJobRequest(job=noop_job(daemon=True)), timeout=2 * PATIENCE)
+        eventually(lambda: server.metrics().sum("jobpool_jobs", pool="compute", state="queued") == 1,
+                   what="it is queued")
+        self.signal(server)
+        told = self.told(run.result)
+        for call in important:
+            self.end_job(call)
+        return {"their `RunJob`, before that": told}
+
+    def end_job(self, run):
+        """Ends an important one, which has held the shutdown up until now."""
+        self.assertFalse(run.done())
+        run.cancel()
+        self.at.job_end = time.time()
+
+    def connect(self, address):
+        connection = socket.create_connection(address.rsplit(":", 1), timeout=PATIENCE)
+        self.addCleanup(connection.close)
+        return connection
+
+    def closed(self, connection):
+        """What is read of a connection until the server closes it."""
+        try:
+            while connection.recv(65536):
+                pass
+        except ConnectionResetError:
+            pass
+        return "closed"
+
+    def echo_clients(self, server, client):
+        silent = self.connect(server.echo)
+        silent.sendall(b"a")
+        self.assertEqual(silent.recv(1), b"A")
+        run = self.run_later(client, sleep_job(600), "important")
+        self.signal(server)
+        self.draining(server, client)
+        eventually(lambda: self.refuses_connections(server.echo), what="the echo listener is closed")
+        silent.sendall(b"b")
+        self.assertEqual(silent.recv(1), b"B")
+        self.end_job(run)
+        self.assertEqual(silent.recv(1), b"")
+        return {"one that is connected": "answered, in the end closed", "a new one": "refused"}
+
+    def refuses_connections(self, address):
+        try:
+            with socket.create_connection(address.rsplit(":", 1), timeout=PATIENCE):
+                return False
+        except ConnectionRefusedError:
+            return True
+
+    def open_uppercase(self, client):
+        """A way to say a word, and hear it; and the call."""
+        words = queue.SimpleQueue()
+        self.addCleanup(words.put, None)
+        call = echo_service_pb2_grpc.EchoServiceStub(client.channel).UppercaseText(iter(words.get, None))
+
+        def say():
+            words.put(echo_service_pb2.UppercaseTextRequest(text="a"))
+            self.assertEqual(next(call).text, "A")
+
+        say()
+        return say, call
+
+    def uppercase(self, server, client):
+        _, call = self.open_uppercase(client)
+        self.signal(server)
+        return {"it": self.told(lambda: next(call))}
+
+    def uppercase_and_job(self, server, client):
+        run = self.run_later(client, sleep_job(600), "important")
+        say, call = self.open_uppercase(client)
+        self.signal(server)
+        self.draining(server, client)
+        say()
+        self.end_job(run)
+        return {"a message meanwhile": "answered", "then": self.told(lambda: next(call))}
+
+    def watch(self, server, client):
+        # By hand, see Client.health: the answers are the bytes of `status: N`.
+        watch = client.channel.unary_stream("/grpc.health.v1.Health/Watch")(b"", timeout=2 * PATIENCE)
+        self.assertEqual(next(watch), b"\x08\x01")
+        self.signal(server)
+        self.assertEqual(next(watch), bytes([8, NOT_SERVING]))
+        return {"it": "`NOT_SERVING`, then " + self.told(lambda: next(watch))}
+
+    def idle_connections(self, server, client):
+        client.run(noop_job())
+        silent = [self.connect(address) for address in (server.grpc, server.http, server.http)]
+        silent[2].sendall(b"GET /metrics HTTP/1.1\r\nHost:")
+        self.signal(server)
+        return dict(zip(("one of gRPC", "one of HTTP", "one with half an HTTP request"), map(self.closed, silent)))
+
+    def second_signal(self, server, client):
+        run = self.run_later(client, sleep_job(600), "long")
+        server.signal()
+        self.draining(server, client)
+        self.signal(server)
+        return {"its `RunJob`": self.told(run.result)}
+
+    def nothing_twice(self, server, client):
+        client.run(noop_job())
+        self.signal(server)
+        server.signal(signal.SIGINT)
+        return {}
