@@ -161,11 +161,12 @@ class Metrics:
 class Client:
     """Stubs on a connection of their own."""
 
-    def __init__(self, address, options=()):
+    def __init__(self, address, options=(), connect=True):
         self.channel = grpc.insecure_channel(
             address, [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0), *options])
         # A first try can fail for no good reason (gRPC 1.51 looks at errno too late: ENOENT was seen); gRPC tries again.
-        grpc.channel_ready_future(self.channel).result(timeout=PATIENCE)
+        if connect:
+            grpc.channel_ready_future(self.channel).result(timeout=PATIENCE)
         self.jobs = job_service_pb2_grpc.JobServiceStub(self.channel)
         self.threads = thread_service_pb2_grpc.ThreadServiceStub(self.channel)
         self.pools = pool_service_pb2_grpc.PoolServiceStub(self.channel)

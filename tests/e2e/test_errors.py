@@ -203,7 +203,7 @@ class RefusedByGrpc(E2eTest):
     def provoke(self):
         """What happens, as the table calls it, and calls to which it does."""
         server, client = self.both()
-        nobody = Client("127.0.0.1:1")
+        nobody = Client("127.0.0.1:1", connect=False)
         self.addCleanup(nobody.close)
         stranger = self.client(server)  # whose connection gRPC may close
         tls = grpc.secure_channel(server.grpc, grpc.ssl_channel_credentials(), [("grpc.enable_http_proxy", 0)])
