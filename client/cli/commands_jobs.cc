@@ -95,7 +95,7 @@ ExitStatus CallForJobs(Session& session, const std::vector<std::string>& names,
   Jobs jobs;
   const ExitStatus status = ForEachName("jobs", names, [&](const std::string& name) {
     absl::StatusOr<v1::Job> job = call(name);
-    if (job.ok()) *jobs.Add() = *std::move(job);
+    if (job.ok()) *jobs.Add() = std::move(*job);
     return job.status();
   });
   const ExitStatus printed = PrintJobs(session, jobs);
