@@ -41,6 +41,7 @@ class GrpcServer {
 
   int port_ = 0;
   int socket_lock_ = -1;  // descriptor of PATH.lock, held while we serve on PATH
+  std::shared_ptr<grpc::ServerCredentials> credentials_;  // gRPC's core calls it until server_ has gone
   std::unique_ptr<grpc::Server> server_;
 };
 
