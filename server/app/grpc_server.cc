@@ -74,10 +74,9 @@ absl::Status GrpcServer::Start(const ListenAddress& address, const std::vector<g
   if (options.channelz) grpc::channelz::experimental::InitChannelzService();
   grpc::ServerBuilder builder;
   SetLimits(builder, options);
-  builder.AddListeningPort(address.ToString(address.port),
-                           options.certificates != nullptr ? TlsCredentials(*options.certificates)
-                                                           : grpc::InsecureServerCredentials(),
-                           &port_);
+  credentials_ = options.certificates != nullptr ? TlsCredentials(*options.certificates)
+                                                 : grpc::InsecureServerCredentials();
+  builder.AddListeningPort(address.ToString(address.port), credentials_, &port_);
   for (grpc::Service* service : services) builder.RegisterService(service);
   server_ = builder.BuildAndStart();
   if (server_ == nullptr || (!address.is_unix && port_ == 0)) return CannotListen(address);
