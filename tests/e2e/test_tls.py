@@ -71,7 +71,7 @@ class TlsTest(E2eTest):
         self.assertRegex(caught.exception.details(), pattern)
 
     def cli(self, address, *args, status=0, pattern=".", **env):
-        clean = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy") and not k.startswith("JOBPOOL_")}
+        clean = {k: v for k, v in os.environ.items() if not re.match("(?i).*_proxy$|JOBPOOL_", k)}
         done = subprocess.run([f"{BIN}/jobpool", "--server", address, *args, "run", "noop"], capture_output=True,
                               text=True, timeout=PATIENCE, check=False, stdin=subprocess.DEVNULL, env={**clean, **env})
         self.assertEqual(done.returncode, status, f"{args}\n{done.stdout}\n{done.stderr}")
@@ -128,8 +128,9 @@ class Clients(TlsTest):
 
         def call(*certificate):
             return subprocess.run([BUF, "curl", "--protocol", "grpc", "--cacert", self.authority.cert, *certificate,
-                                   "-d", '{"job": {"noop": {}}}', f"https://{server.grpc}/jobpool.v1.JobService/RunJob"],
-                                  capture_output=True, text=True, timeout=PATIENCE, cwd="/", check=False)
+                                   "-d", '{"job": {"noop": {}}}',
+                                   f"https://{server.grpc}/jobpool.v1.JobService/RunJob"], capture_output=True, text=True,
+                                  timeout=PATIENCE, cwd="/", check=False)
         done = call("--cert", self.friend.cert, "--key", self.friend.key)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn('"SUCCEEDED"', done.stdout)
