@@ -121,16 +121,17 @@ class Files(ConfigTest):
 
 
 class Reload(ConfigTest):
-    BEFORE = 'pools { name: "load" min_threads: 4 max_threads: 4 max_queued_jobs: 100000 idle_timeout { nanos: 1000000 } }'
-    GROWN = 'pools { name: "load" min_threads: 8 max_threads: 9 max_queued_jobs: 50000 idle_timeout { nanos: 1000000 } }'
-    SHRUNK = 'pools { name: "load" max_threads: 2 max_queued_jobs: 70000 idle_timeout { nanos: 1000000 } }'
+    POOL = 'pools { name: "load" %s idle_timeout { nanos: 1000000 } }'
+    BEFORE = POOL % "min_threads: 4 max_threads: 4 max_queued_jobs: 100000"
+    GROWN = POOL % "min_threads: 8 max_threads: 9 max_queued_jobs: 50000"
+    SHRUNK = POOL % "max_threads: 2 max_queued_jobs: 70000"
 
     def bounds(self, client):
         pool = self.pool(client, "load")
         return pool.min_threads, pool.max_threads, pool.max_queued_jobs
 
     def test_under_load(self):
-        server, client = self.with_config(self.BEFORE, "--log_level=info")
+        server, client = self.with_config(self.BEFORE)
         clients = [self.client(server) for _ in range(3)]
         held = [client.submit(sleep_job(600, pool="pools/load")).name for _ in range(2)]
         for name in held:
