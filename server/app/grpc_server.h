@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server.h>
 
 #include "absl/status/status.h"
@@ -41,7 +42,7 @@ class GrpcServer {
 
   int port_ = 0;
   int socket_lock_ = -1;  // descriptor of PATH.lock, held while we serve on PATH
-  std::shared_ptr<grpc::ServerCredentials> credentials_;  // gRPC's core calls it until server_ has gone
+  std::shared_ptr<grpc::ServerCredentials> credentials_;  // asked at each handshake, so it outlives server_
   std::unique_ptr<grpc::Server> server_;
 };
 

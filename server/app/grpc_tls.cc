@@ -40,8 +40,11 @@ class ReloadingCredentials final : public grpc::ServerCredentials {
     MutexLock lock(mu_);
     if (identity->version == fetched_version_) return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED;
     grpc_ssl_pem_key_cert_pair pair = {identity->pem_key.c_str(), identity->pem_chain.c_str()};
-    const char* const client_ca = identity->pem_client_ca.empty() ? nullptr : identity->pem_client_ca.c_str();
-    *config = grpc_ssl_server_certificate_config_create(client_ca, &pair, 1);
+    // gRPC insists on some authorities (an assertion in SslServerSecurityConnector), also where it asks
+    // clients for no certificate and never looks at them: then our own chain serves.
+    const std::string& client_ca =
+        identity->pem_client_ca.empty() ? identity->pem_chain : identity->pem_client_ca;
+    *config = grpc_ssl_server_certificate_config_create(client_ca.c_str(), &pair, 1);
     fetched_version_ = identity->version;
     return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_NEW;
   }

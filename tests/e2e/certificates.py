@@ -18,7 +18,7 @@ class Certificate:
 
     def pem(self):
         """What the two files hold."""
-        return tuple(open(path, "rb").read() for path in (self.cert, self.key))
+        return read(self.cert), read(self.key)
 
 
 class Authority:
@@ -37,9 +37,9 @@ class Authority:
     def path(self, name):
         return os.path.join(self.folder, name)
 
-    def server(self, name="server"):
+    def server(self, name="server", days=2):
         """For 127.0.0.1, ::1 and localhost."""
-        return self._issue(name, f"subjectAltName={ADDRESSES}\nextendedKeyUsage=serverAuth")
+        return self._issue(name, f"subjectAltName={ADDRESSES}\nextendedKeyUsage=serverAuth", days)
 
     def client(self, name="client"):
         return self._issue(name, "extendedKeyUsage=clientAuth")
@@ -68,6 +68,11 @@ class Authority:
         openssl("x509", "-req", "-in", base + ".csr", "-CA", self.cert, "-CAkey", self._key, "-days", str(days),
                 "-set_serial", str(self._issued), "-extfile", base + ".ext", "-out", base + ".pem")
         return Certificate(base + ".pem", base + ".key")
+
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def replace(path, content):

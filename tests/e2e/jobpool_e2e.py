@@ -66,13 +66,13 @@ def unix_time(timestamp):
 class Server:
     """A running jobpoold on free ports of 127.0.0.1. `finish` must be called."""
 
-    def __init__(self, *flags, drain_timeout="0s"):
+    def __init__(self, *flags, drain_timeout="0s", env=None):
         self._log = tempfile.TemporaryFile()
         listen = [f"{flag}=127.0.0.1:0" for flag in ("--grpc_listen", "--http_listen")
                   if not any(f.startswith(flag) for f in flags)]
         self.process = subprocess.Popen(
             [f"{BIN}/jobpoold", *listen, f"--drain_timeout={drain_timeout}", *flags],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self._log)
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self._log, env={**os.environ, **(env or {})})
         try:
             serving = eventually(self._serving, what="the server serves")
         except BaseException:
@@ -85,7 +85,8 @@ class Server:
     def _serving(self):
         if self.process.poll() is not None:
             raise AssertionError(f"exit status {self.process.returncode}\n{self.log()}")
-        return re.search(r" info serving grpc=(\S+) http=(\S+)(?: echo=(\S+))? version=\S+", self.log())
+        return re.search(r'(?: info |"message":")serving grpc=(\S+) http=(\S+)(?: echo=(\S+))? version=[^\s"]+',
+                         self.log())
 
     def log(self):
         with open(f"/proc/self/fd/{self._log.fileno()}", encoding="utf-8", errors="replace") as log:

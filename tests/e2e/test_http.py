@@ -8,8 +8,8 @@ import subprocess
 import urllib.error
 import urllib.request
 
-from certificates import Authority
-from jobpool_e2e import BIN, PATIENCE, SLOW, E2eTest, eventually
+from certificates import Authority, replace
+from jobpool_e2e import BIN, PATIENCE, SLOW, E2eTest, Metrics, eventually
 
 FREE = ("--grpc_listen=127.0.0.1:0", "--http_listen=127.0.0.1:0")
 
@@ -151,6 +151,22 @@ class Tls(E2eTest):
         server = self.server("--http_listen=0.0.0.0:0", *self.flags(self.authority.server()))
         server.http = server.http.replace("0.0.0.0", "127.0.0.1")
         self.assertEqual(self.get(server, "/healthz")[0], 200)
+
+    def test_a_certificate_that_is_replaced_is_shown_and_its_end_told(self):
+        first, second = self.authority.server(), self.authority.server(days=5)
+        server = self.server(*self.flags(first))
+        host, port = server.http.split(":")
+
+        def told():
+            samples = Metrics(self.get(server, "/metrics")[1])
+            self.assertFalse([labels for name, labels, _ in samples.samples if labels.get("listener") == "grpc"])
+            return samples.sum("jobpool_tls_certificate_expiry_timestamp_seconds", listener="http")
+        before, shown = told(), ssl.get_server_certificate((host, int(port)), timeout=PATIENCE)
+        for path, content in zip((first.cert, first.key), second.pem()):
+            replace(path, content)
+        eventually(lambda: ssl.get_server_certificate((host, int(port)), timeout=PATIENCE) != shown,
+                   what="another certificate is shown")
+        self.assertAlmostEqual(told() - before, 3 * 86400, delta=120)
 
     def refuses(self, *flags, word):
         with self.subTest(word):
