@@ -228,8 +228,8 @@ class E2eTest(unittest.TestCase):
         self.addCleanup(server.finish)
         return server
 
-    def client(self, server, options=()):
-        client = Client(server.grpc, options)
+    def client(self, server, options=(), connect=True):
+        client = Client(server.grpc, options, connect)
         self.addCleanup(client.close)
         return client
 

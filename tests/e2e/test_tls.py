@@ -175,7 +175,7 @@ class Clients(TlsTest):
     def test_plain_and_tls_do_not_mix_and_do_not_hang(self):
         server = self.server(*server_flags(self.own))
         with self.logs(server, "warning grpc: Handshake failed .*wrong version number"):
-            self.refused(self.client(server).channel, "Socket closed|reset")
+            self.refused(self.client(server, connect=False).channel, "Socket closed|reset")
         self.cli(server.grpc, status=5, pattern="may want TLS")
         self.gets_through(server)
         plain = self.server()
