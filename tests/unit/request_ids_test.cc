@@ -77,5 +77,14 @@ TEST_F(RequestIdsTest, ForgetsNoneBeforeItsTimeButRefusesMore) {
   EXPECT_EQ(Find(2), "job");
 }
 
+TEST_F(RequestIdsTest, ALowerBoundForgetsNoneAndStopsOnlyNewOnes) {
+  Remember(1);
+  Remember(2);
+  ids_.set_max_ids(0);
+  EXPECT_EQ(Find(1), "job");
+  EXPECT_TRUE(CheckRoom(0).ok());
+  EXPECT_FALSE(CheckRoom(1).ok());
+}
+
 }  // namespace
 }  // namespace jobpool
