@@ -28,7 +28,8 @@ bool JobQueue::Remove(LiveJob& job) {
   LiveJob* const previous = std::exchange(job.previous_in_queue_, &job);
   if (previous == &job) return false;
   std::shared_ptr<LiveJob> next = std::move(job.next_in_queue_);
-  (next != nullptr ? next->previous_in_queue_ : back_) = previous;
+  LiveJob* const after = next.get();
+  (after != nullptr ? after->previous_in_queue_ : back_) = previous;
   // Last: this may drop the reference that keeps `job`.
   (previous != nullptr ? previous->next_in_queue_ : front_) = std::move(next);
   --size_;
