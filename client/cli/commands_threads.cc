@@ -95,14 +95,13 @@ void AddThreadsCommands(CLI::App& app, Command& chosen) {
   list->add_flag("--os", *os, "Also the libraries' threads, which are not counted");
   list->callback([os, &chosen] { chosen = [os](Session& session) { return ListThreads(session, *os); }; });
 
-  CLI::App* get =
-      AddCommand(*threads, "get", "Show all about a thread", "Example:\n  jobpool threads get t2");
+  CLI::App* get = AddCommand(*threads, "get", "Show all about a thread", "Example:\n  jobpool threads get 2");
   auto name = std::make_shared<std::string>();
   AddNames(*get, *name, "threads", "Thread: threads/ID, or the bare ID");
   get->callback([name, &chosen] { chosen = [name](Session& session) { return GetThread(session, *name); }; });
 
   CLI::App* rename = AddCommand(*threads, "rename", "Give a running thread another name, also for `top -H`",
-                                "Example:\n  jobpool threads rename t2 monitor");
+                                "Example:\n  jobpool threads rename 2 monitor");
   auto names = std::make_shared<std::pair<std::string, std::string>>();
   AddNames(*rename, names->first, "threads", "Thread: threads/ID, or the bare ID");
   rename->add_option("NEW", names->second, "Its new display name")->required()->option_text(" ");

@@ -44,19 +44,19 @@ App::App(Config config, std::unique_ptr<Files> files)
       metrics_(std::make_shared<prometheus::Registry>()),
       rpc_metrics_(*metrics_),
       process_metrics_(std::make_shared<ProcessMetrics>()),
+      call_memory_(files_->config().max_call_bytes),
       store_(static_cast<size_t>(files_->config().max_ended_jobs),
              static_cast<size_t>(files_->config().max_ended_bytes)),
       pipeline_(PipelineOf(files_->config()), handlers_, store_, threads_, *metrics_),
       live_metrics_(std::make_shared<LiveMetrics>(threads_, pipeline_.pools())),
       service_pool_(threads_, kServiceThreads, kServiceThreads, kMaxWaitingCalls),
-      call_memory_(files_->config().max_call_bytes),
       job_service_(pipeline_, {service_pool_, call_memory_}, rpc_metrics_),
       thread_service_(threads_, {service_pool_, call_memory_}, rpc_metrics_),
       pool_service_(pipeline_.pools(), threads_, {service_pool_, call_memory_}, rpc_metrics_),
-      echo_service_(rpc_metrics_),
+      echo_service_(call_memory_, rpc_metrics_),
       health_service_({"jobpool.v1.JobService", "jobpool.v1.ThreadService", "jobpool.v1.PoolService",
                        "jobpool.v1.EchoService", "grpc.health.v1.Health"},
-                      rpc_metrics_),
+                      call_memory_, rpc_metrics_),
       http_server_(threads_, {metrics_, process_metrics_, live_metrics_,
                               std::make_shared<CertificateMetrics>(*files_)}),
       echo_server_(threads_),
@@ -124,13 +124,15 @@ void App::Reload() {
 
 bool App::ReloadCertificates() {
   std::string fault;
-  for (CertificateFiles* const certificates : {files_->grpc_certificates(), files_->http_certificates()}) {
+  for (const auto& [listener, certificates] :
+       {std::pair("grpc", files_->grpc_certificates()), std::pair("http", files_->http_certificates())}) {
     if (certificates == nullptr) continue;
     const absl::StatusOr<bool> changed = certificates->Reload();
     if (!changed.ok()) {
-      absl::StrAppend(&fault, fault.empty() ? "" : "; ", changed.status().message());
+      absl::StrAppend(&fault, fault.empty() ? "" : "; ", listener, ": ", changed.status().message());
     } else if (*changed) {
-      Log().info("certificate read again file={} expires={}", certificates->paths().chain,
+      Log().info("certificate read again listener={} file={} expires={}", listener,
+                 certificates->paths().chain,
                  absl::FormatTime(certificates->Current()->not_after, absl::UTCTimeZone()));
     }
   }

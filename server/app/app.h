@@ -82,12 +82,12 @@ class App {
   std::shared_ptr<prometheus::Registry> metrics_;
   RpcMetrics rpc_metrics_;
   std::shared_ptr<ProcessMetrics> process_metrics_;
+  CallMemory call_memory_;  // what is left of calls at the end gives back to it
   HandlerRegistry handlers_;
   MemoryStore store_;
   Pipeline pipeline_;
   std::shared_ptr<LiveMetrics> live_metrics_;
   ServicePool service_pool_;
-  CallMemory call_memory_;
   JobService job_service_;
   ThreadService thread_service_;
   PoolService pool_service_;

@@ -41,11 +41,17 @@ bool DrainJobs(Pipeline& pipeline, absl::Duration timeout, int hurry) {
                                                         CancelReason::kInterrupted);
   Log().info("shutting down live_jobs={} daemon_jobs_cancelled={} drain_timeout={}s", pipeline.live_jobs(),
              daemons, absl::ToDoubleSeconds(timeout));
-  if (AwaitEither(empty->descriptor(), hurry, Later(Clock::Real().Monotonic(), timeout))) return true;
+  // Where no descriptor was to be had the event says nothing: the count does.
+  const auto drained = [&] { return pipeline.live_jobs() == 0; };
+  if (drained() || AwaitEither(empty->descriptor(), hurry, Later(Clock::Real().Monotonic(), timeout)) ||
+      drained()) {
+    return true;
+  }
   const size_t rest =
       pipeline.control().CancelWhere([](const LiveJob&) { return true; }, CancelReason::kInterrupted);
   Log().warn("jobs interrupted count={}", rest);
-  if (AwaitEither(empty->descriptor(), -1, Later(Clock::Real().Monotonic(), kGrace))) return true;
+  if (AwaitEither(empty->descriptor(), -1, Later(Clock::Real().Monotonic(), kGrace)) || drained())
+    return true;
   Log().error("jobs did not end when asked to count={}", pipeline.live_jobs());
   return false;
 }

@@ -1,7 +1,12 @@
 #include "server/app/grpc_server.h"
 
+#include <arpa/inet.h>
+#include <cerrno>
+#include <cstring>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <grpc/grpc.h>
@@ -31,6 +36,9 @@ constexpr int kMinPingIntervalMs = 10'000;
 constexpr int kMaxConnectionAgeMs = 30 * 60'000;
 constexpr int kMaxConnectionIdleMs = 30 * 60'000;
 constexpr int kMaxConcurrentStreams = 10'000;  // of one connection
+// Reflection and channelz, which come with gRPC, keep a thread of gRPC's for each open call; beyond, it
+// refuses.
+constexpr int kMaxSyncThreads = 32;
 // What connections may hold in buffers together, so that slow peers cannot grow it.
 constexpr size_t kMaxBufferBytes = size_t{1} << 30;
 
@@ -45,16 +53,41 @@ void SetLimits(grpc::ServerBuilder& builder, const GrpcOptions& options) {
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, kMaxConnectionAgeMs);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, kMaxConnectionIdleMs);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxConcurrentStreams);
-  builder.SetResourceQuota(grpc::ResourceQuota("jobpoold").Resize(kMaxBufferBytes));
+  grpc::ResourceQuota quota("jobpoold");
+  quota.Resize(kMaxBufferBytes);
+  quota.SetMaxThreads(kMaxSyncThreads);
+  builder.SetResourceQuota(quota);
   builder.SetMaxReceiveMessageSize(options.max_message_bytes);
   // That bound holds for what is on the wire: a compressed message could unfold to a thousand times as much.
   builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
   builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
 }
 
+// gRPC does not say why; a socket of our own does.
 absl::Status CannotListen(const ListenAddress& address) {
-  return absl::UnavailableError(
-      absl::StrCat("cannot listen on ", address.ToString(address.port), ": in use, or not ours"));
+  std::string why = "in use, or not ours";
+  if (!address.is_unix) {
+    const int probe = socket(address.is_ipv6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_storage name{};
+    socklen_t length = 0;
+    if (address.is_ipv6) {
+      auto* const v6 = reinterpret_cast<sockaddr_in6*>(&name);
+      v6->sin6_family = AF_INET6;
+      v6->sin6_port = htons(static_cast<uint16_t>(address.port));
+      inet_pton(AF_INET6, address.host.c_str(), &v6->sin6_addr);
+      length = sizeof(*v6);
+    } else {
+      auto* const v4 = reinterpret_cast<sockaddr_in*>(&name);
+      v4->sin_family = AF_INET;
+      v4->sin_port = htons(static_cast<uint16_t>(address.port));
+      inet_pton(AF_INET, address.host.c_str(), &v4->sin_addr);
+      length = sizeof(*v4);
+    }
+    if (probe >= 0 && bind(probe, reinterpret_cast<const sockaddr*>(&name), length) != 0)
+      why = std::strerror(errno);
+    if (probe >= 0) close(probe);
+  }
+  return absl::UnavailableError(absl::StrCat("cannot listen on ", address.ToString(address.port), ": ", why));
 }
 
 }  // namespace

@@ -19,13 +19,16 @@ void NotifyReloading() {
 void NotifyStopping() { sd_notify(0, "STOPPING=1"); }
 
 void Watchdog::Tick() {
-  if (unanswered_ != nullptr && unanswered_->load() > 0) return;
+  if (unanswered_ == nullptr) {
+    unanswered_ = std::make_shared<std::atomic<int>>(2);
+    timer_.At(timer_.Now(), [unanswered = unanswered_] { unanswered->fetch_sub(1); });
+    pool_asked_ = false;
+  }
+  // Full of calls that wait it cannot even be asked: again at the next tick.
+  if (!pool_asked_) pool_asked_ = pool_.Run([unanswered = unanswered_] { unanswered->fetch_sub(1); });
+  if (unanswered_->load() > 0) return;
   sd_notify(0, "WATCHDOG=1");
-  unanswered_ = std::make_shared<std::atomic<int>>(2);
-  const auto answer = [unanswered = unanswered_] { unanswered->fetch_sub(1); };
-  timer_.At(timer_.Now(), answer);
-  // Full of calls that wait, it is busy, and may be stuck: asked again at the next tick.
-  if (!pool_.Run(answer)) unanswered_.reset();
+  unanswered_.reset();
 }
 
 }  // namespace jobpool

@@ -31,6 +31,7 @@ class Watchdog {
   Timer& timer_;
   ServicePool& pool_;
   std::shared_ptr<std::atomic<int>> unanswered_;  // null: nobody was asked
+  bool pool_asked_ = false;
 };
 
 }  // namespace jobpool

@@ -114,7 +114,7 @@ void DecodeLimits(const config::v1::Limits& encoded, ConfigFile& config, Violati
        config.limits.max_waits);
   take(encoded.has_max_request_ids(), encoded.max_request_ids(), 0, kMaxCount, "limits.max_request_ids",
        config.limits.max_request_ids);
-  take(encoded.has_max_call_bytes(), encoded.max_call_bytes(), 1 << 20, kMaxBytes, "limits.max_call_bytes",
+  take(encoded.has_max_call_bytes(), encoded.max_call_bytes(), 32 << 20, kMaxBytes, "limits.max_call_bytes",
        config.max_call_bytes);
 }
 
@@ -154,7 +154,7 @@ absl::StatusOr<ConfigFile> ConfigFile::Parse(const std::string& text) {
   parser.SetRecursionLimit(16);
   if (!parser.ParseFromString(text, &encoded)) {
     return absl::InvalidArgumentError(
-        absl::StrReplaceAll(error.text(), {{"\n", " "}, {"\r", " "}, {"\0", " "}}));
+        absl::StrReplaceAll(error.text(), {{"\n", " "}, {"\r", " "}, {absl::string_view("\0", 1), " "}}));
   }
   Violations violations;
   ConfigFile config;

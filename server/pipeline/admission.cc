@@ -93,7 +93,11 @@ absl::StatusOr<std::vector<JobRecord>> Admission::Validate(std::vector<JobSpec> 
   }
   JOBPOOL_RETURN_IF_ERROR(table_.CheckInsert(ids, bytes, store_));
   std::vector<JobRecord> records;
-  for (Entry& entry : entries) records.push_back(std::move(entry.record));
+  for (Entry& entry : entries) {
+    const JobHandle& made = entry.made_before;
+    const bool is_made = made.live != nullptr || made.ended != nullptr;
+    records.push_back(is_made ? made.Snapshot().record : std::move(entry.record));
+  }
   return records;
 }
 

@@ -56,7 +56,8 @@ class Admission {
   absl::StatusOr<std::vector<JobHandle>> SubmitAll(std::vector<JobSpec> specs);
 
   /// Whether SubmitAll would accept them now; nothing is changed. Answers with
-  /// their records as they would be, but for made ids, numbers and times.
+  /// their records as they would be, but for made ids, numbers (0) and times; of a
+  /// request that has made its job before, with that job.
   absl::StatusOr<std::vector<JobRecord>> Validate(std::vector<JobSpec> specs);
 
  private:

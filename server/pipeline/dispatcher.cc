@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/base/bounded_add.h"
 #include "server/job/errors.h"
 #include "server/job/resource_name.h"
 
@@ -58,10 +59,9 @@ Dispatcher::Dispatcher(PoolOptions options, size_t index, const Dependencies& de
 Dispatcher::~Dispatcher() { Stop(); }
 
 absl::Status Dispatcher::Reserve(int64_t places) {
-  const int64_t missing = reserved_.fetch_add(places) + places - max_queued_jobs_.load();
-  if (missing <= 0 || places == 0) return absl::OkStatus();
-  reserved_.fetch_sub(places);
-  return QueueFull(missing);
+  const int64_t max = max_queued_jobs_.load();
+  if (AddUpTo(reserved_, places, max)) return absl::OkStatus();
+  return QueueFull(std::max<int64_t>(1, reserved_.load() + places - max));
 }
 
 void Dispatcher::Release(int64_t places) { reserved_.fetch_sub(places); }

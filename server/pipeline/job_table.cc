@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "server/base/bounded_add.h"
 #include "server/base/status_macros.h"
 #include "server/job/errors.h"
 #include "server/job/resource_name.h"
@@ -111,9 +112,7 @@ absl::Status JobTable::CheckInsert(absl::Span<const std::string> ids, int64_t by
 
 absl::Status JobTable::AddBytes(int64_t bytes) {
   const int64_t max_bytes = max_bytes_.load();
-  if (bytes_.fetch_add(bytes) + bytes <= max_bytes || bytes <= 0) return absl::OkStatus();
-  bytes_.fetch_sub(bytes);
-  return PayloadsFullError(max_bytes);
+  return AddUpTo(bytes_, bytes, max_bytes) ? absl::OkStatus() : PayloadsFullError(max_bytes);
 }
 
 void JobTable::Erase(const LiveJob& job, const std::function<void()>& last) {

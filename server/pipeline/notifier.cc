@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "server/base/bounded_add.h"
 #include "server/base/status_macros.h"
 #include "server/job/errors.h"
 
@@ -96,10 +97,7 @@ absl::StatusOr<std::shared_ptr<Join>> Notifier::Wait(const std::vector<std::stri
   }
   const auto added = static_cast<int64_t>(ids.size());
   const int64_t max_waits = max_waits_.load();
-  if (waits_->fetch_add(added) + added > max_waits) {
-    waits_->fetch_sub(added);
-    return TooManyCallsError("jobs waited for", max_waits);
-  }
+  if (!AddUpTo(*waits_, added, max_waits)) return TooManyCallsError("jobs waited for", max_waits);
   // Counted out when the last reference to the join, and so this, goes.
   const std::shared_ptr<void> counted(nullptr, [waits = waits_, added](void*) { waits->fetch_sub(added); });
   return Join::Start(timer_, std::move(jobs), mode, deadline,

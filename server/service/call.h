@@ -32,19 +32,6 @@ class CallCount {
   MonotonicTime start_;
 };
 
-/// Answers a unary call on gRPC's own thread: `answer` fills in the response and
-/// returns the status, and must not block.
-template <typename Answer>
-grpc::ServerUnaryReactor* AnswerInline(grpc::CallbackServerContext* context, MethodMetrics& metrics,
-                                       Answer answer) {
-  const CallCount count(metrics);
-  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  const absl::Status status = answer();
-  count.Done(status);
-  reactor->Finish(ToGrpcStatus(status));
-  return reactor;
-}
-
 /// Where calls are answered that may block, and what all calls may hold together.
 /// Both outlive the services.
 struct CallResources {
@@ -52,25 +39,27 @@ struct CallResources {
   CallMemory& memory;
 };
 
-/// A unary call whose messages count as what it holds, until its caller has read
-/// the answer.
+/// What becomes of an answer for which there is no memory.
+enum class WhenFull : unsigned char {
+  kRefuse,  // the call has changed nothing: its caller may try again
+  kShrink,  // it has done its work: the answer says as little as can be
+};
+
+/// A unary call, which counts as held memory from its start until its caller has
+/// read the answer.
 class UnaryCall final : public grpc::ServerUnaryReactor {
  public:
   /// `response` is gRPC's and lives until OnDone.
-  UnaryCall(MethodMetrics& metrics, CallMemory& memory, google::protobuf::Message* response)
-      : count_(metrics), held_(memory), response_(response) {}
+  UnaryCall(MethodMetrics& metrics, CallMemory& memory, google::protobuf::Message* response,
+            WhenFull when_full)
+      : count_(metrics), held_(memory), response_(response), when_full_(when_full) {}
 
-  absl::Status TakeRequest(const google::protobuf::Message& request) {
-    return held_.TakeMessage(request.ByteSizeLong());
-  }
+  /// To be called first: RESOURCE_EXHAUSTED where open calls hold too much. `request`:
+  /// null if it is let go of at once.
+  absl::Status Begin(const google::protobuf::Message* request);
 
   /// REQUIRES: called once; the call may be gone when this returns.
-  void FinishWith(absl::Status status) {
-    if (status.ok()) status = held_.TakeMessage(response_->ByteSizeLong());
-    if (!status.ok()) response_->Clear();
-    count_.Done(status);
-    Finish(ToGrpcStatus(status));
-  }
+  void FinishWith(absl::Status status);
 
   void OnDone() override { delete this; }
 
@@ -80,7 +69,20 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
   const CallCount count_;
   HeldMemory held_;
   google::protobuf::Message* const response_;
+  const WhenFull when_full_;
 };
+
+/// Answers a unary call on gRPC's own thread: `answer` fills in the response and
+/// returns the status, and must not block.
+template <typename Answer>
+grpc::ServerUnaryReactor* AnswerInline(MethodMetrics& metrics, CallMemory& memory,
+                                       const google::protobuf::Message& request,
+                                       google::protobuf::Message* response, Answer answer) {
+  auto* const call = new UnaryCall(metrics, memory, response, WhenFull::kRefuse);
+  const absl::Status begun = call->Begin(&request);
+  call->FinishWith(begun.ok() ? answer() : begun);
+  return call;
+}
 
 /// Answers a unary call on a SERVICE thread: `answer` fills in the response and
 /// returns the status, and may block. RESOURCE_EXHAUSTED: too many calls wait for a
@@ -88,10 +90,11 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
 template <typename Answer>
 grpc::ServerUnaryReactor* AnswerPooled(MethodMetrics& metrics, const CallResources& resources,
                                        const google::protobuf::Message& request,
-                                       google::protobuf::Message* response, Answer answer) {
-  auto* const call = new UnaryCall(metrics, resources.memory, response);
-  if (const absl::Status taken = call->TakeRequest(request); !taken.ok()) {
-    call->FinishWith(taken);
+                                       google::protobuf::Message* response, Answer answer,
+                                       WhenFull when_full = WhenFull::kRefuse) {
+  auto* const call = new UnaryCall(metrics, resources.memory, response, when_full);
+  if (const absl::Status begun = call->Begin(&request); !begun.ok()) {
+    call->FinishWith(begun);
   } else if (!resources.pool.Run(
                  [call, answer = std::move(answer)]() mutable { call->FinishWith(answer()); })) {
     call->FinishWith(TooManyCallsError("calls wait for a thread", resources.pool.max_tasks()));

@@ -13,9 +13,8 @@ class CallMemory {
  public:
   /// An open call of itself, about: gRPC's state and ours.
   static constexpr int64_t kOpenCallBytes = 16 << 10;
-  /// Messages up to this size are not counted: calls with none larger are bounded
-  /// by their number.
-  static constexpr int64_t kSmallMessageBytes = 16 << 10;
+  /// Messages up to this size count as part of that.
+  static constexpr int64_t kSmallMessageBytes = 4 << 10;
 
   explicit CallMemory(int64_t max_bytes = int64_t{1} << 30) : max_bytes_(max_bytes) {}
 
@@ -46,6 +45,9 @@ class HeldMemory {
     const auto size = static_cast<int64_t>(bytes);
     return size <= CallMemory::kSmallMessageBytes ? absl::OkStatus() : Take(size);
   }
+
+  /// Gives back what was taken so far.
+  void Release();
 
  private:
   CallMemory& memory_;

@@ -18,7 +18,7 @@ class EchoService::UppercaseCall final
       public std::enable_shared_from_this<UppercaseCall> {
  public:
   UppercaseCall(EchoService& service, const grpc::CallbackServerContext& context)
-      : service_(service), context_(context), count_(*service.uppercase_text_) {}
+      : service_(service), context_(context), count_(*service.uppercase_text_), held_(service.memory_) {}
 
   void Start() {
     {
@@ -47,19 +47,32 @@ class EchoService::UppercaseCall final
       FinishOnce(context_.IsCancelled() ? CallCancelledError() : absl::OkStatus());
       return;
     }
-    if (request_.text().size() > kMaxTextBytes) {
-      FinishOnce(InvalidFieldsError({{"text", absl::StrCat("must be at most ", kMaxTextBytes, " bytes, has ",
-                                                           request_.text().size())}}));
-      return;
+    v1::UppercaseTextRequest request;
+    request.Swap(&request_);  // with all that it holds, which would else stay until the next one
+    const size_t bytes = request.ByteSizeLong();
+    absl::Status status;
+    if (bytes > kMaxMessageBytes) {
+      status = InvalidFieldsError(
+          {{"text", absl::StrCat("the message must be at most ", kMaxMessageBytes, " bytes, has ", bytes)}});
+    } else {
+      MutexLock lock(mu_);
+      status = held_.TakeMessage(2 * bytes);  // the answer, and what gRPC makes of it
+      if (status.ok() && !finished_) {
+        response_.set_text(std::move(*request.mutable_text()));
+        absl::AsciiStrToUpper(response_.mutable_text());
+        StartWrite(&response_);
+      }
     }
-    response_.set_text(std::move(*request_.mutable_text()));
-    absl::AsciiStrToUpper(response_.mutable_text());
-    MutexLock lock(mu_);
-    if (!finished_) StartWrite(&response_);
+    if (!status.ok()) FinishOnce(status);
   }
 
   void OnWriteDone(bool ok) override {
     if (ok) {
+      {
+        MutexLock lock(mu_);
+        held_.Release();
+        v1::UppercaseTextResponse().Swap(&response_);
+      }
       ReadNext();
     } else {
       FinishOnce(CallCancelledError());
@@ -92,12 +105,14 @@ class EchoService::UppercaseCall final
   v1::UppercaseTextResponse response_;
 
   Mutex mu_;
+  HeldMemory held_ ABSL_GUARDED_BY(mu_);  // of one message; the number of calls is bounded
   bool finished_ ABSL_GUARDED_BY(mu_) = false;
   std::shared_ptr<UppercaseCall> grpc_reference_ ABSL_GUARDED_BY(mu_);
 };
 
-EchoService::EchoService(RpcMetrics& metrics)
-    : uppercase_text_(metrics.Method("jobpool.v1.EchoService", "UppercaseText", "bidi_stream")) {}
+EchoService::EchoService(CallMemory& memory, RpcMetrics& metrics)
+    : memory_(memory),
+      uppercase_text_(metrics.Method("jobpool.v1.EchoService", "UppercaseText", "bidi_stream")) {}
 
 EchoService::~EchoService() = default;
 

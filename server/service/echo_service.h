@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "jobpool/v1/echo_service.grpc.pb.h"
 #include "server/base/mutex.h"
+#include "server/service/call_memory.h"
 #include "server/telemetry/rpc_metrics.h"
 
 namespace jobpool {
@@ -15,10 +16,11 @@ class EchoService final : public v1::EchoService::CallbackService {
  public:
   /// Calls of UppercaseText that may be open at a time.
   static constexpr int kMaxCalls = 1'000;
-  /// Of one message's text.
-  static constexpr size_t kMaxTextBytes = size_t{1} << 20;
+  /// Of one message: 1 MiB of text, and its tag and length.
+  static constexpr size_t kMaxMessageBytes = (size_t{1} << 20) + 8;
 
-  explicit EchoService(RpcMetrics& metrics);
+  /// Both outlive it and the server that it is registered with.
+  EchoService(CallMemory& memory, RpcMetrics& metrics);
   ~EchoService() override;
 
   /// Ends every call with UNAVAILABLE, also those that are yet to come: an open
@@ -35,6 +37,7 @@ class EchoService final : public v1::EchoService::CallbackService {
   absl::Status Add(const std::shared_ptr<UppercaseCall>& call);
   void Remove(const std::shared_ptr<UppercaseCall>& call);
 
+  CallMemory& memory_;
   const std::unique_ptr<MethodMetrics> uppercase_text_;
 
   Mutex mu_;

@@ -18,14 +18,18 @@ using grpc::health::v1::HealthCheckResponse;
 class HealthService::WatchCall final : public grpc::ServerWriteReactor<HealthCheckResponse>,
                                        public std::enable_shared_from_this<WatchCall> {
  public:
-  WatchCall(HealthService& service, bool known) : service_(service), known_(known), count_(*service.watch_) {}
+  WatchCall(HealthService& service, bool known)
+      : service_(service), known_(known), count_(*service.watch_), held_(service.memory_) {}
 
-  void Start() {
+  /// `status`: what speaks against it.
+  void Start(absl::Status status) {
     {
       MutexLock lock(mu_);
       grpc_reference_ = shared_from_this();
+      if (status.ok()) status = held_.Take(CallMemory::kOpenCallBytes);
     }
-    if (const absl::Status added = service_.Add(shared_from_this()); !added.ok()) FinishOnce(added);
+    if (status.ok()) status = service_.Add(shared_from_this());
+    if (!status.ok()) FinishOnce(status);
   }
 
   void Send(bool serving) {
@@ -80,6 +84,7 @@ class HealthService::WatchCall final : public grpc::ServerWriteReactor<HealthChe
   const CallCount count_;
 
   Mutex mu_;
+  HeldMemory held_ ABSL_GUARDED_BY(mu_);
   bool finished_ ABSL_GUARDED_BY(mu_) = false;
   bool writing_ ABSL_GUARDED_BY(mu_) = false;
   HealthCheckResponse::ServingStatus next_ ABSL_GUARDED_BY(mu_) = HealthCheckResponse::UNKNOWN;
@@ -88,8 +93,9 @@ class HealthService::WatchCall final : public grpc::ServerWriteReactor<HealthChe
   std::shared_ptr<WatchCall> grpc_reference_ ABSL_GUARDED_BY(mu_);
 };
 
-HealthService::HealthService(std::vector<std::string> services, RpcMetrics& metrics)
-    : services_(services.begin(), services.end()),
+HealthService::HealthService(std::vector<std::string> services, CallMemory& memory, RpcMetrics& metrics)
+    : memory_(memory),
+      services_(services.begin(), services.end()),
       check_(metrics.Method("grpc.health.v1.Health", "Check")),
       watch_(metrics.Method("grpc.health.v1.Health", "Watch", "server_stream")) {}
 
@@ -112,10 +118,10 @@ void HealthService::Shutdown() {
   for (const auto& watch : watches) watch->FinishOnce(ShuttingDownError());
 }
 
-grpc::ServerUnaryReactor* HealthService::Check(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* HealthService::Check(grpc::CallbackServerContext*,
                                                const HealthCheckRequest* request,
                                                HealthCheckResponse* response) {
-  return AnswerInline(context, *check_, [&]() -> absl::Status {
+  return AnswerInline(*check_, memory_, *request, response, [&]() -> absl::Status {
     if (!Knows(request->service())) {
       return ServiceNotFoundError(CutAtCharacter(request->service(), 200));  // of any length, from a client
     }
@@ -128,7 +134,11 @@ grpc::ServerUnaryReactor* HealthService::Check(grpc::CallbackServerContext* cont
 grpc::ServerWriteReactor<HealthCheckResponse>* HealthService::Watch(grpc::CallbackServerContext*,
                                                                     const HealthCheckRequest* request) {
   const auto watch = std::make_shared<WatchCall>(*this, Knows(request->service()));
-  watch->Start();
+  // gRPC keeps the request for as long as the call is open.
+  watch->Start(request->ByteSizeLong() <= kMaxWatchRequestBytes
+                   ? absl::OkStatus()
+                   : InvalidFieldsError({{"service", absl::StrCat("the request must be at most ",
+                                                                  kMaxWatchRequestBytes, " bytes")}}));
   return watch.get();
 }
 

@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "server/base/mutex.h"
+#include "server/service/call_memory.h"
 #include "server/telemetry/rpc_metrics.h"
 
 namespace jobpool {
@@ -18,9 +19,10 @@ class HealthService final : public grpc::health::v1::Health::CallbackService {
  public:
   /// Calls of Watch that may be open at a time.
   static constexpr size_t kMaxWatches = 10'000;
+  static constexpr size_t kMaxWatchRequestBytes = 1'000;
 
   /// `services`: the names that are known beside "". NOT_SERVING at first.
-  HealthService(std::vector<std::string> services, RpcMetrics& metrics);
+  HealthService(std::vector<std::string> services, CallMemory& memory, RpcMetrics& metrics);
   ~HealthService() override;
 
   /// Tells the watchers too.
@@ -38,6 +40,8 @@ class HealthService final : public grpc::health::v1::Health::CallbackService {
 
  private:
   class WatchCall;
+
+  CallMemory& memory_;
 
   bool Knows(const std::string& service) const;
   /// And tells it the status. UNAVAILABLE: after Shutdown. RESOURCE_EXHAUSTED: too

@@ -61,19 +61,17 @@ void EncodeWork(const Work& work, JobView view, v1::Job* job) {
 }
 
 void EncodeResult(const Result& result, v1::Result* encoded) {
-  v1::ComputeResult* const compute =
-      std::holds_alternative<SleepResult>(result) || std::holds_alternative<NoopResult>(result)
-          ? nullptr
-          : encoded->mutable_compute();
   std::visit(
       Overloaded{
           [&](const SleepResult& r) { EncodeDuration(r.slept, encoded->mutable_sleep()->mutable_slept()); },
-          [&](const PrimesResult& r) { compute->mutable_primes()->set_count(r.count); },
-          [&](const FibonacciResult& r) { compute->mutable_fibonacci()->set_digits(r.digits); },
-          [&](const PiResult& r) { compute->mutable_pi()->set_digits(r.digits); },
-          [&](const HashResult& r) { compute->mutable_hash()->set_sha256(r.sha256); },
+          [&](const PrimesResult& r) { encoded->mutable_compute()->mutable_primes()->set_count(r.count); },
+          [&](const FibonacciResult& r) {
+            encoded->mutable_compute()->mutable_fibonacci()->set_digits(r.digits);
+          },
+          [&](const PiResult& r) { encoded->mutable_compute()->mutable_pi()->set_digits(r.digits); },
+          [&](const HashResult& r) { encoded->mutable_compute()->mutable_hash()->set_sha256(r.sha256); },
           [&](const SpinResult& r) {
-            EncodeDuration(r.cpu_time, compute->mutable_spin()->mutable_cpu_time());
+            EncodeDuration(r.cpu_time, encoded->mutable_compute()->mutable_spin()->mutable_cpu_time());
           },
           [&](const NoopResult& r) {
             v1::NoopResult* noop = encoded->mutable_noop();
@@ -240,13 +238,27 @@ void EncodeJobs(const std::vector<JobHandle>& jobs, google::protobuf::RepeatedPt
       encoded);
 }
 
+void MakeBrief(v1::Job* job) {
+  v1::Job brief;
+  brief.set_name(job->name());
+  brief.set_state(job->state());
+  brief.set_alive(job->alive());
+  if (job->has_create_time()) *brief.mutable_create_time() = job->create_time();
+  if (job->has_start_time()) *brief.mutable_start_time() = job->start_time();
+  if (job->has_end_time()) *brief.mutable_end_time() = job->end_time();
+  if (job->has_expire_time()) *brief.mutable_expire_time() = job->expire_time();
+  if (job->has_error()) brief.mutable_error()->set_code(job->error().code());
+  brief.Swap(job);
+}
+
 void EncodeValidatedJobs(const std::vector<JobRecord>& jobs,
                          google::protobuf::RepeatedPtrField<v1::Job>* encoded) {
   EncodeAll(jobs, EncodeValidatedJob, encoded);
 }
 
 void EncodeValidatedJob(const JobRecord& job, JobView view, v1::Job* encoded) {
-  EncodeJob({job, std::nullopt}, view, encoded);
+  EncodeJob({job, job.outcome != nullptr ? job.outcome->progress : std::nullopt}, view, encoded);
+  if (job.number > 0) return;  // the same request has made it before
   encoded->clear_state();
   encoded->clear_create_time();
   if (job.id.empty()) encoded->clear_name();

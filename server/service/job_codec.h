@@ -24,6 +24,9 @@ void EncodeJob(const JobSnapshot& job, JobView view, v1::Job* encoded);
 /// the smallest view that is needed, the same for all.
 void EncodeJobs(const std::vector<JobHandle>& jobs, google::protobuf::RepeatedPtrField<v1::Job>* encoded);
 
+/// Leaves of an encoded job what JobView::kBrief has.
+void MakeBrief(v1::Job* job);
+
 /// Jobs that were validated only: without what they get when they are accepted.
 void EncodeValidatedJob(const JobRecord& job, JobView view, v1::Job* encoded);
 void EncodeValidatedJobs(const std::vector<JobRecord>& jobs,

@@ -78,8 +78,9 @@ absl::Status JobService::Validate(JobSpec spec, v1::Job* response) {
 
 grpc::ServerUnaryReactor* JobService::SubmitJob(grpc::CallbackServerContext* context,
                                                 const v1::SubmitJobRequest* request, v1::Job* response) {
-  auto* const call = new UnaryCall(*submit_job_, resources_.memory, response);
-  absl::Status status = AnswerSubmitJob(*request, response);
+  auto* const call = new UnaryCall(*submit_job_, resources_.memory, response, WhenFull::kShrink);
+  absl::Status status = call->Begin(nullptr);
+  if (status.ok()) status = AnswerSubmitJob(*request, response);
   context->GetRpcAllocatorState()->FreeRequest();
   call->FinishWith(std::move(status));
   return call;
@@ -96,8 +97,9 @@ absl::Status JobService::AnswerSubmitJob(const v1::SubmitJobRequest& request, v1
 grpc::ServerUnaryReactor* JobService::BatchSubmitJobs(grpc::CallbackServerContext*,
                                                       const v1::BatchSubmitJobsRequest* request,
                                                       v1::BatchSubmitJobsResponse* response) {
-  return AnswerPooled(*batch_submit_jobs_, resources_, *request, response,
-                      [=, this] { return AnswerBatchSubmitJobs(*request, response); });
+  return AnswerPooled(
+      *batch_submit_jobs_, resources_, *request, response,
+      [=, this] { return AnswerBatchSubmitJobs(*request, response); }, WhenFull::kShrink);
 }
 
 absl::Status JobService::AnswerBatchSubmitJobs(const v1::BatchSubmitJobsRequest& request,
@@ -132,18 +134,20 @@ absl::Status JobService::AnswerBatchSubmitJobs(const v1::BatchSubmitJobsRequest&
 
 grpc::ServerUnaryReactor* JobService::RunJob(grpc::CallbackServerContext* context,
                                              const v1::RunJobRequest* request, v1::Job* response) {
-  const CallCount count(*run_job_);
   absl::StatusOr<JobSpec> spec = Decode(*request);
-  if (spec.ok() && !request->validate_only()) {
-    const bool detach = request->detach();
-    context->GetRpcAllocatorState()->FreeRequest();
-    return RunJobCall::Start(pipeline_, resources_.memory, count, *std::move(spec), detach, response);
+  const bool validate_only = request->validate_only();
+  const bool detach = request->detach();
+  context->GetRpcAllocatorState()->FreeRequest();
+  if (spec.ok() && !validate_only) {
+    return RunJobCall::Start(pipeline_, resources_.memory, CallCount(*run_job_), *std::move(spec), detach,
+                             response);
   }
-  const absl::Status status = spec.ok() ? Validate(*std::move(spec), response) : spec.status();
-  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  count.Done(status);
-  reactor->Finish(ToGrpcStatus(status));
-  return reactor;
+  auto* const call = new UnaryCall(*run_job_, resources_.memory, response, WhenFull::kRefuse);
+  absl::Status status = spec.status();
+  if (status.ok()) status = call->Begin(nullptr);
+  if (status.ok()) status = Validate(*std::move(spec), response);
+  call->FinishWith(std::move(status));
+  return call;
 }
 
 grpc::ServerUnaryReactor* JobService::GetJob(grpc::CallbackServerContext*, const v1::GetJobRequest* request,
@@ -194,8 +198,9 @@ absl::Status JobService::AnswerListJobs(const v1::ListJobsRequest& request, v1::
 
 grpc::ServerUnaryReactor* JobService::UpdateJob(grpc::CallbackServerContext*,
                                                 const v1::UpdateJobRequest* request, v1::Job* response) {
-  return AnswerPooled(*update_job_, resources_, *request, response,
-                      [=, this] { return AnswerUpdateJob(*request, response); });
+  return AnswerPooled(
+      *update_job_, resources_, *request, response, [=, this] { return AnswerUpdateJob(*request, response); },
+      WhenFull::kShrink);
 }
 
 absl::Status JobService::AnswerUpdateJob(const v1::UpdateJobRequest& request, v1::Job* response) {
@@ -227,14 +232,17 @@ grpc::ServerUnaryReactor* JobService::WaitJobs(grpc::CallbackServerContext* cont
 
 grpc::ServerUnaryReactor* JobService::CancelJob(grpc::CallbackServerContext*,
                                                 const v1::CancelJobRequest* request, v1::Job* response) {
-  return AnswerPooled(*cancel_job_, resources_, *request, response, [=, this]() -> absl::Status {
-    Violations violations;
-    const std::string id = DecodeJobName(request->name(), "name", violations);
-    JOBPOOL_RETURN_IF_ERROR(violations.ToStatus());
-    JOBPOOL_ASSIGN_OR_RETURN(const JobSnapshot job, pipeline_.control().Cancel(id));
-    EncodeJob(job, JobView::kFull, response);
-    return absl::OkStatus();
-  });
+  return AnswerPooled(
+      *cancel_job_, resources_, *request, response,
+      [=, this]() -> absl::Status {
+        Violations violations;
+        const std::string id = DecodeJobName(request->name(), "name", violations);
+        JOBPOOL_RETURN_IF_ERROR(violations.ToStatus());
+        JOBPOOL_ASSIGN_OR_RETURN(const JobSnapshot job, pipeline_.control().Cancel(id));
+        EncodeJob(job, JobView::kFull, response);
+        return absl::OkStatus();
+      },
+      WhenFull::kShrink);
 }
 
 grpc::ServerUnaryReactor* JobService::DeleteJob(grpc::CallbackServerContext*,

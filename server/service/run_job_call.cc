@@ -60,7 +60,7 @@ void RunJobCall::OnDone() {
   self = std::move(grpc_reference_);
 }
 
-void RunJobCall::FinishOnce(absl::Status status, const EndedJob& job) {
+void RunJobCall::FinishOnce(const absl::Status& status, const EndedJob& job) {
   {
     MutexLock lock(mu_);
     if (finished_) return;
@@ -69,9 +69,10 @@ void RunJobCall::FinishOnce(absl::Status status, const EndedJob& job) {
     if (job != nullptr) {
       EncodeJob({*job, job->outcome->progress}, JobView::kFull, response_);
       // The estimate is at hand, and enough for what is small.
-      if (job->Bytes() > CallMemory::kSmallMessageBytes)
-        status = held_.TakeMessage(response_->ByteSizeLong());
-      if (!status.ok()) response_->Clear();
+      if (job->Bytes() > CallMemory::kSmallMessageBytes &&
+          !held_.TakeMessage(response_->ByteSizeLong()).ok()) {
+        MakeBrief(response_);
+      }
     }
   }
   count_.Done(status);

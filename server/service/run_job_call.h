@@ -34,7 +34,7 @@ class RunJobCall final : public grpc::ServerUnaryReactor,
 
   void Submit(JobSpec spec);
   /// Finishes the call, unless that was done; `job` is its answer.
-  void FinishOnce(absl::Status status, const EndedJob& job = nullptr);
+  void FinishOnce(const absl::Status& status, const EndedJob& job = nullptr);
 
   // OnDone only lets go of a reference: no need for a hop to gRPC's executor,
   // which would cost a seventh of the throughput.

@@ -129,10 +129,10 @@ absl::Status ThreadService::AnswerListThreads(const v1::ListThreadsRequest& requ
   return absl::OkStatus();
 }
 
-grpc::ServerUnaryReactor* ThreadService::GetActiveCount(grpc::CallbackServerContext* context,
-                                                        const v1::GetActiveCountRequest*,
+grpc::ServerUnaryReactor* ThreadService::GetActiveCount(grpc::CallbackServerContext*,
+                                                        const v1::GetActiveCountRequest* request,
                                                         v1::GetActiveCountResponse* response) {
-  return AnswerInline(context, *get_active_count_, [&] {
+  return AnswerInline(*get_active_count_, resources_.memory, *request, response, [&] {
     const ActiveCount count = registry_.Count();
     response->set_active_count(count.total());
     EncodeCounts(count, response->mutable_counts_by_role());

@@ -60,17 +60,20 @@ grpc::ServerUnaryReactor* WaitJobsCall::Start(Notifier& notifier, const CallReso
                                               v1::WaitJobsResponse* response) {
   const std::shared_ptr<WaitJobsCall> call(new WaitJobsCall(notifier, resources, count, response));
   Violations violations;
-  const WaitArguments arguments = Decode(context, request, notifier.Now(), violations);
+  WaitArguments arguments = Decode(context, request, notifier.Now(), violations);
   context.GetRpcAllocatorState()->FreeRequest();
   absl::Status status = violations.ToStatus();
   {
     MutexLock lock(call->mu_);
     call->grpc_reference_ = call;
-    if (status.ok()) status = call->held_.Take(CallMemory::kOpenCallBytes);
+    if (status.ok()) {
+      const size_t ids_bytes = arguments.ids.size() * (sizeof(std::string) + kMaxIdBytes);
+      status = call->held_.Take(CallMemory::kOpenCallBytes + static_cast<int64_t>(ids_bytes));
+    }
   }
   if (!status.ok()) {
     call->FinishOnce(status);
-  } else if (!resources.pool.Run([call, arguments] { call->Wait(arguments); })) {
+  } else if (!resources.pool.Run([call, arguments = std::move(arguments)] { call->Wait(arguments); })) {
     call->FinishOnce(TooManyCallsError("calls wait for a thread", resources.pool.max_tasks()));
   }
   return call.get();

@@ -60,6 +60,7 @@ void ThreadPool::Stop() {
   {
     MutexLock lock(mu_);
     stopping_ = true;
+    CountThread(0);
     for (Worker& worker : workers_) worker.wake.NotifyOne();
     while (threads_ > 0) registered_cv_.Wait(mu_);
     ended.swap(retired_);
@@ -149,7 +150,8 @@ void ThreadPool::RemoveFromIdle(Worker* worker) {
 void ThreadPool::CountThread(int change) {
   threads_ += change;
   at_max_.store(threads_ >= size_.max_threads);
-  over_max_.store(threads_ > size_.max_threads);
+  over_max_.store(threads_ > size_.max_threads &&
+                  !stopping_);  // who stops runs what is there, with all it has
 }
 
 }  // namespace jobpool

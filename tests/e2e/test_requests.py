@@ -150,6 +150,12 @@ class OnlyAsked(Requests):
         self.assertEqual(self.count(), before)
         self.assertEqual(self.c.submit(noop_job(), job_id="mine").name, "jobs/mine")
 
+    def test_of_a_request_that_came_before(self):
+        request = fresh()
+        made = self.c.run(noop_job(), request_id=request)
+        self.assertEqual(self.c.submit(noop_job(), request_id=request, validate_only=True).name, made.name)
+        self.assertEqual(self.c.run(noop_job(), request_id=request, validate_only=True).end_time, made.end_time)
+
     def test_what_would_be_refused_is(self):
         self.c.submit(noop_job(), job_id="there")
         request = fresh()

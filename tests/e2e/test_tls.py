@@ -337,7 +337,7 @@ class Replaced(TlsTest):
         self.taken_over(server, successor)
         self.assertEqual(server.metrics().sum(EXPIRY, listener="grpc"), self.expiry(successor))
         self.assertGreater(self.expiry(successor), self.expiry(self.own))
-        self.assertRegex(server.log(), rf"(?m) info certificate read again file={re.escape(paths[0])} expires=\S+$")
+        self.assertRegex(server.log(), rf"(?m) info certificate read again listener=grpc file={re.escape(paths[0])} expires=\S+$")
         self.assertEqual(self.run_noop(old).state, Job.SUCCEEDED)
         self.assertLessEqual(connected, self.connections(server))  # by the connection it has had
         self.gets_through(server)
@@ -364,10 +364,10 @@ class Replaced(TlsTest):
     def test_a_faulty_file_is_told_once_and_the_old_stays(self):
         paths = self.in_place()
         server = self.serve(paths)
-        with self.logs(server, rf'error certificate refused error="{re.escape(paths[0])}: holds no certificate'):
+        with self.logs(server, rf'error certificate refused error="grpc: {re.escape(paths[0])}: holds no certificate'):
             replace(paths[0], b"broken")
         self.gets_through(server)
-        with self.logs(server, rf'error certificate refused error="{re.escape(paths[0])}: No such file'):
+        with self.logs(server, rf'error certificate refused error="grpc: {re.escape(paths[0])}: No such file'):
             os.unlink(paths[0])
             server.signal(signal.SIGHUP)
         self.gets_through(server)

@@ -24,11 +24,14 @@ class BatchTest : public ::testing::Test {
  protected:
   // Refused with `reason`, and nothing of it is left.
   void ExpectRefused(std::vector<JobSpec> specs, absl::string_view reason) {
-    const size_t live = pipeline_->live_jobs();
+    const size_t jobs = Jobs();
     EXPECT_EQ(ReasonOf(pipeline_->admission().Validate(specs).status()), reason);
     EXPECT_EQ(ReasonOf(pipeline_->admission().SubmitAll(std::move(specs)).status()), reason);
-    EXPECT_EQ(pipeline_->live_jobs(), live);
+    EXPECT_EQ(Jobs(), jobs);
   }
+
+  // Live and ended ones.
+  size_t Jobs() { return pipeline_->reader().List(std::nullopt, 1000)->jobs.size(); }
 
   int64_t Queued(absl::string_view pool) { return pipeline_->pools().Find(pool)->Load().queued_jobs; }
 

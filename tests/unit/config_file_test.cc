@@ -55,7 +55,7 @@ TEST(ConfigFileTest, WhatItSaysHolds) {
           "pools { name: \"reports\" max_threads: 3 min_threads: 1 idle_timeout { nanos: 5000000 }\n"
           "        max_queued_jobs: 7 }\n"
           "limits { max_ended_jobs: 1 max_ended_bytes: 2 max_live_bytes: 1048576 max_waits: 4\n"
-          "         max_request_ids: 5 max_call_bytes: 1048577 }\n")
+          "         max_request_ids: 5 max_call_bytes: 33554432 }\n")
           .value();
   ASSERT_EQ(config.pools.size(), 3u);
   const PoolOptions& reports = Pool(config, "reports");
@@ -68,7 +68,7 @@ TEST(ConfigFileTest, WhatItSaysHolds) {
   EXPECT_EQ(config.limits.max_live_bytes, 1 << 20);
   EXPECT_EQ(config.limits.max_waits, 4);
   EXPECT_EQ(config.limits.max_request_ids, 5);
-  EXPECT_EQ(config.max_call_bytes, 1048577);
+  EXPECT_EQ(config.max_call_bytes, 33554432);
 }
 
 TEST(ConfigFileTest, OneOfMinAndMaxMovesTheOther) {
@@ -98,7 +98,7 @@ TEST(ConfigFileTest, BoundsAreMetAndNotPassed) {
   for (const char* field :
        {"max_ended_jobs: -1", "max_ended_jobs: 100000001", "max_ended_bytes: -1",
         "max_ended_bytes: 1099511627777", "max_live_bytes: 1048575", "max_live_bytes: 1099511627777",
-        "max_call_bytes: 1048575", "max_waits: 0", "max_waits: 100000001", "max_request_ids: -1", "max_request_ids: 100000001"}) {
+        "max_call_bytes: 33554431", "max_waits: 0", "max_waits: 100000001", "max_request_ids: -1", "max_request_ids: 100000001"}) {
     EXPECT_THAT(Why(absl::StrCat("limits { ", field, " }")), StartsWith("limits.max_")) << field;
   }
 }

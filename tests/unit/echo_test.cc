@@ -346,6 +346,11 @@ class NoMoreDescriptors {
 };
 
 TEST(EchoDescriptorsTest, RunningOutIsLoggedNowAndThenAndWaitedForWithoutSpinning) {
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+  GTEST_SKIP() << "UBSan's check of vptr opens a pipe, and takes it for a fault that it cannot";
+#endif
+#endif
   std::atomic<int> lines{0};
   const LogHook hook("error", [&](const std::string& line) {
     if (line.find("echo cannot accept reason=\"Too many open files\"") == 0) ++lines;
