@@ -375,7 +375,7 @@ class Replaced(TlsTest):
         replace(paths[1], read(successor.key))
         replace(paths[0], read(self.own.cert))
         server.signal(signal.SIGHUP)
-        mismatch = rf'error certificate refused error="{re.escape(paths[1])}: is not the private key'
+        mismatch = rf'error certificate refused error="grpc: {re.escape(paths[1])}: is not the private key'
         eventually(lambda: re.search(mismatch, server.log()), what=mismatch)
         self.gets_through(server)
         replace(paths[0], read(successor.cert))

@@ -95,10 +95,10 @@ TEST(ConfigFileTest, BoundsAreMetAndNotPassed) {
   EXPECT_EQ(One("max_queued_jobs: 100000000").max_queued_jobs, 100'000'000);
   EXPECT_THAT(Why("pools { name: \"compute\" max_queued_jobs: 100000001 }"), HasSubstr("max_queued_jobs"));
   EXPECT_THAT(Why("pools { name: \"compute\" max_queued_jobs: 0 }"), HasSubstr("max_queued_jobs"));
-  for (const char* field :
-       {"max_ended_jobs: -1", "max_ended_jobs: 100000001", "max_ended_bytes: -1",
-        "max_ended_bytes: 1099511627777", "max_live_bytes: 1048575", "max_live_bytes: 1099511627777",
-        "max_call_bytes: 33554431", "max_waits: 0", "max_waits: 100000001", "max_request_ids: -1", "max_request_ids: 100000001"}) {
+  for (const char* field : {"max_ended_jobs: -1", "max_ended_jobs: 100000001", "max_ended_bytes: -1",
+                            "max_ended_bytes: 1099511627777", "max_live_bytes: 1048575",
+                            "max_live_bytes: 1099511627777", "max_call_bytes: 33554431", "max_waits: 0",
+                            "max_waits: 100000001", "max_request_ids: -1", "max_request_ids: 100000001"}) {
     EXPECT_THAT(Why(absl::StrCat("limits { ", field, " }")), StartsWith("limits.max_")) << field;
   }
 }
