@@ -381,7 +381,7 @@ class Replaced(TlsTest):
         replace(paths[0], read(successor.cert))
         server.signal(signal.SIGHUP)
         self.taken_over(server, successor)
-        self.assertEqual(server.log().count('error="' + paths[0] + ": holds no certificate"), 1)
+        self.assertEqual(server.log().count('error="grpc: ' + paths[0] + ": holds no certificate"), 1)
 
     def test_under_load_no_call_fails(self):
         paths = self.in_place()
