@@ -254,3 +254,50 @@ class Robustness(E2eTest):
             self.assertIn(self.raw("/jobpool.v1.ThreadService/GetActiveCount", b"", metadata=large),
                           (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE)[:count // 500 + 1])
         self.assertEqual(len(self.jobpoold.metrics().samples), series)  # no name of theirs is a label
+
+
+class SlowReaders(E2eTest):
+    STREAMS = 500
+    MAX_CALL_BYTES = 64 * MIB
+
+    def resident(self, server):
+        with open(f"/proc/{server.pid}/status", encoding="ascii") as status:
+            return int(re.search(r"VmRSS:\s+(\d+) kB", status.read()).group(1)) * 1024
+
+    def test_answers_that_nobody_reads_cost_a_bounded_amount(self):
+        server, client = self.both(self.config_flag(f"limits {{ max_call_bytes: {self.MAX_CALL_BYTES} }}"))
+        name = client.run(noop_job(bytes(MIB))).name.encode()  # an answer of 2 MiB, with payload and result
+        path = b"/jobpool.v1.JobService/GetJob"
+        headers = (b"\x83\x86\x04" + bytes([len(path)]) + path + b"\x01\x01x"  # :authority
+                   + b"\x0f\x10\x10application/grpc" + b"\0\x02te\x08trailers")
+        request = b"\x0a" + bytes([len(name)]) + name
+        message = b"\0" + struct.pack(">I", len(request)) + request
+        before = self.resident(server)
+        handled = ("grpc_server_handled_total", {"grpc_method": "GetJob"})
+        host, port = server.grpc.rsplit(":", 1)
+        with socket.create_connection((host, int(port)), timeout=PATIENCE) as deaf:
+            # Its streams' windows are shut: it takes headers, and not a byte of an answer.
+            deaf.sendall(PREFACE + frame(SETTINGS, payload=b"\0\4\0\0\0\0") + b"".join(
+                frame(HEADERS, 0x04, 2 * i + 1, headers) + frame(DATA, 1, 2 * i + 1, message)
+                for i in range(self.STREAMS)))
+            eventually(lambda: server.metrics().sum(handled[0], **handled[1]) >= self.STREAMS,
+                       what="every call has been answered")
+            metrics = server.metrics()
+            self.assertGreater(metrics.sum(handled[0], grpc_code="OK", **handled[1]), 10)
+            self.assertGreater(metrics.sum(handled[0], grpc_code="ResourceExhausted", **handled[1]),
+                               self.STREAMS // 2)
+            # What is held is there twice: as a message, and as its bytes.
+            self.assertLess(self.resident(server) - before, 4 * self.MAX_CALL_BYTES * (2 if SLOW > 1 else 1))
+            self.assertEqual(client.run(noop_job(b"x")).result.noop.payload, b"x")  # others are served
+            error = self.fails(grpc.StatusCode.RESOURCE_EXHAUSTED, client.get, name.decode())
+            self.assertEqual(error.reason, "TOO_MANY_CALLS")
+        eventually(lambda: self.fits(client, name.decode()), what="what it held is given back")
+
+    @staticmethod
+    def fits(client, name):
+        try:
+            return client.get(name).name == name
+        except grpc.RpcError as error:
+            if error.code() != grpc.StatusCode.RESOURCE_EXHAUSTED:
+                raise
+            return False
