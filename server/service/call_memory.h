@@ -19,7 +19,6 @@ class CallMemory {
   explicit CallMemory(int64_t max_bytes = int64_t{1} << 30) : max_bytes_(max_bytes) {}
 
   void set_max_bytes(int64_t max_bytes) { max_bytes_.store(max_bytes, std::memory_order_relaxed); }
-  int64_t held_bytes() const { return held_bytes_.load(); }
 
  private:
   friend class HeldMemory;

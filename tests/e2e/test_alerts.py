@@ -4,17 +4,16 @@ import glob
 import json
 import os
 import re
-import signal
-import socket
 import subprocess
 import tempfile
 import urllib.error
 import urllib.request
 
+import prometheus
 import yaml
 from jobpool_e2e import PATIENCE, ROOT, E2eTest, eventually, noop_job, sleep_job
 
-PROMETHEUS, PROMTOOL = "/usr/bin/prometheus", "/usr/bin/promtool"
+PROMTOOL = "/usr/bin/promtool"
 DEPLOY = os.path.join(ROOT, "deploy", "prometheus")
 RULES = sorted(glob.glob(DEPLOY + "/rules/*.yml"))
 TESTS = sorted(glob.glob(DEPLOY + "/tests/*.yml"))
@@ -105,34 +104,11 @@ class RealPrometheus(E2eTest):
 
     def prometheus(self, target):
         """Starts it with our config and rules, made faster; its address."""
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        os.mkdir(folder.name + "/rules")
         config = read(DEPLOY + "/prometheus.yml").replace("127.0.0.1:9464", target)
         config = config.replace("interval: 15s", "interval: 500ms")
         config = config.replace("global:\n", "global:\n  scrape_timeout: 500ms\n")
-        files = {"prometheus.yml": config}
-        files.update({"rules/" + os.path.basename(path): self.faster(read(path)) for path in RULES})
-        for name, text in files.items():
-            with open(os.path.join(folder.name, name), "w", encoding="utf-8") as file:
-                file.write(text)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            address = f"127.0.0.1:{free.getsockname()[1]}"
-        log = tempfile.TemporaryFile()
-        self.addCleanup(log.close)
-        process = subprocess.Popen([PROMETHEUS, f"--config.file={folder.name}/prometheus.yml",
-                                    f"--storage.tsdb.path={folder.name}/data", f"--web.listen-address={address}"],
-                                   stdout=log, stderr=log)
-
-        def stop():
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        self.addCleanup(stop)
-        return address
+        rules = {"rules/" + os.path.basename(path): self.faster(read(path)) for path in RULES}
+        return prometheus.start(self, {"prometheus.yml": config, **rules})
 
     def all_rules(self):
         """What Prometheus says of each rule, by name; nothing before it serves."""

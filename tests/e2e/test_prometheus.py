@@ -1,18 +1,15 @@
 """Metrics as Prometheus sees them: promtool's rules, a real scraper and its queries, bounded labels."""
 import json
-import os
 import re
-import signal
-import socket
 import subprocess
-import tempfile
 import urllib.parse
 import urllib.request
 
+import prometheus
 from jobpool.v1 import job_pb2, pool_service_pb2 as ps
 from jobpool_e2e import PATIENCE, E2eTest, eventually, noop_job, sleep_job
 
-PROMETHEUS, PROMTOOL = "/usr/bin/prometheus", "/usr/bin/promtool"
+PROMTOOL = "/usr/bin/promtool"
 KINDS = ("sleep", "primes", "fibonacci", "pi", "hash", "spin", "noop")
 POOLS, END_STATES = ("blocking", "compute"), ("succeeded", "failed", "cancelled")
 CONFIG = """
@@ -99,30 +96,6 @@ class Scrape(E2eTest):
 
 
 class RealPrometheus(E2eTest):
-    def prometheus(self, target):
-        """Its address; it scrapes the target each second."""
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        config = os.path.join(folder.name, "prometheus.yml")
-        with open(config, "w", encoding="ascii") as file:
-            file.write(CONFIG % target)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            address = f"127.0.0.1:{free.getsockname()[1]}"
-        log = tempfile.TemporaryFile()
-        self.addCleanup(log.close)
-        process = subprocess.Popen([PROMETHEUS, f"--config.file={config}", f"--storage.tsdb.path={folder.name}/data",
-                                    f"--web.listen-address={address}"], stdout=log, stderr=log)
-
-        def stop():
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        self.addCleanup(stop)
-        return address
-
     def ask(self, path):
         try:
             with self.http.open(f"http://{self.address}/api/v1/{path}", timeout=PATIENCE) as answer:
@@ -150,7 +123,7 @@ class RealPrometheus(E2eTest):
     def test_target_is_up_and_queries_tell_what_happened(self):
         server, client = self.both()
         self.http = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        self.address = self.prometheus(server.http)
+        self.address = prometheus.start(self, {"prometheus.yml": CONFIG % server.http})
         self.becomes("up", {(): 1})
         (target,) = self.ask("targets")["activeTargets"]
         self.assertEqual((target["health"], target["lastError"]), ("up", ""))

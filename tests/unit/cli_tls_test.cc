@@ -2,7 +2,6 @@
 // that the `openssl` command makes.
 
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <sstream>
@@ -16,6 +15,7 @@
 #include "absl/time/clock.h"
 #include "jobpool/client.h"
 #include "jobpool/v1/pool_service.grpc.pb.h"
+#include "tests/support/temp_dir.h"
 
 namespace jobpool {
 namespace {
@@ -24,8 +24,6 @@ namespace {
 class Certificates {
  public:
   Certificates() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "jobpool-tls-XXXXXX").string();
-    directory_ = mkdtemp(pattern.data());
     for (const char* authority : {"ca", "other"}) {
       Run(absl::StrCat("req -x509 ", kNewKey, " -days 2 -subj /CN=", authority, " -keyout ", Key(authority),
                        " -out ", Cert(authority)));
@@ -36,10 +34,9 @@ class Certificates {
     Sign("client", "127.0.0.1", 2);
     Run(absl::StrCat("ec -aes128 -passout pass:x -in ", Key("client"), " -out ", Key("locked")));
   }
-  ~Certificates() { std::filesystem::remove_all(directory_); }
 
-  std::string Cert(const std::string& name) const { return absl::StrCat(directory_, "/", name, ".pem"); }
-  std::string Key(const std::string& name) const { return absl::StrCat(directory_, "/", name, ".key"); }
+  std::string Cert(const std::string& name) const { return directory_.Path(name + ".pem"); }
+  std::string Key(const std::string& name) const { return directory_.Path(name + ".key"); }
 
   static const Certificates& Get() {
     static const Certificates certificates;
@@ -50,7 +47,7 @@ class Certificates {
   static constexpr char kNewKey[] = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
 
   void Sign(const std::string& name, const std::string& address, int days) const {
-    const std::string request = absl::StrCat(directory_, "/", name, ".csr");
+    const std::string request = directory_.Path(name + ".csr");
     Run(absl::StrCat("req ", kNewKey, " -subj /CN=", name, " -addext subjectAltName=IP:", address,
                      " -keyout ", Key(name), " -out ", request));
     Run(absl::StrCat("x509 -req -copy_extensions copy -days ", days, " -CA ", Cert("ca"), " -CAkey ",
@@ -62,7 +59,7 @@ class Certificates {
     if (std::system(command.c_str()) != 0) ADD_FAILURE() << command;
   }
 
-  std::string directory_;
+  TempDir directory_;
 };
 
 std::string Read(const std::string& path) {
