@@ -6,8 +6,9 @@ namespace jobpool {
 
 void CancelToken::Cancel(CancelReason reason) {
   MutexLock lock(mu_);
-  CancelReason none = CancelReason::kNone;
-  reason_.compare_exchange_strong(none, reason, std::memory_order_release);
+  const CancelReason before = reason_.load(std::memory_order_relaxed);
+  if (before != CancelReason::kNone && before != CancelReason::kTimeout) return;
+  reason_.store(reason, std::memory_order_release);
   cancelled_cv_.NotifyAll();
 }
 

@@ -10,16 +10,19 @@ namespace jobpool {
 /// Why a job was asked to end.
 enum class CancelReason : unsigned char {
   kNone,
+  kTimeout,      // the attempt has run for as long as it may
   kRequested,    // by CancelJob
   kCallerGone,   // the RunJob call that it belonged to ended early
   kInterrupted,  // the server shuts down
+  kDeadline,     // the job's deadline has passed
 };
 
 /// Carries the wish that a piece of work ends early to the thread that does it.
 /// Thread-safe. Lives as long as the attempt that it belongs to.
 class CancelToken {
  public:
-  /// Asks. Only the first reason counts.
+  /// Asks. Only the first reason counts, but that kTimeout, after which the job may
+  /// be tried again, gives way to the others.
   void Cancel(CancelReason reason);
 
   /// Cheap enough for an inner loop.

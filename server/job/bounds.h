@@ -21,6 +21,14 @@ inline constexpr absl::Duration kMaxRetention = absl::Hours(30 * 24);
 inline constexpr absl::Duration kDefaultRetention = absl::Hours(24);
 inline constexpr absl::Duration kMaxTimeout = absl::Hours(30 * 24);
 
+/// How far ahead a job's times may be.
+inline constexpr absl::Duration kMaxAhead = absl::Hours(30 * 24);
+inline constexpr int kPriorities = 10;
+inline constexpr int kDefaultPriority = 4;
+inline constexpr int32_t kMaxAttempts = 100;
+inline constexpr absl::Duration kMaxBackoff = absl::Hours(24);
+inline constexpr double kMaxBackoffMultiplier = 100;
+
 inline constexpr absl::Duration kMaxSleep = absl::Hours(7 * 24);
 inline constexpr int64_t kMaxPrimesLimit = 1'000'000'000'000;
 inline constexpr int64_t kMaxFibonacciIndex = 1'000'000;
@@ -36,6 +44,9 @@ inline constexpr int kDefaultThreadPageSize = 1000;
 inline constexpr int kMaxThreadPageSize = 10'000;
 inline constexpr int kMaxWaitNames = 10'000;
 inline constexpr int kMaxBatchRequests = 10'000;
+inline constexpr int kMaxWatchedJobs = 10'000;
+inline constexpr size_t kMaxFilterCharacters = 2'000;
+inline constexpr int kMaxFilterComparisons = 64;
 
 /// How long a request_id is remembered.
 inline constexpr absl::Duration kRequestIdLifetime = absl::Hours(24);

@@ -134,6 +134,16 @@ absl::Status JobNotEndedError(absl::string_view name, absl::string_view state) {
                     state);
 }
 
+absl::Status JobRunningError(absl::string_view name, absl::string_view state) {
+  return WrongState(v1::JOB_RUNNING, absl::StrCat("job \"", name, "\" runs: ", state), name, state);
+}
+
+absl::Status EtagMismatchError(absl::string_view name, absl::string_view etag) {
+  return Make(absl::StatusCode::kAborted, v1::ETAG_MISMATCH,
+              absl::StrCat("job \"", name, "\" has changed: its etag is not \"", etag, "\" any more"),
+              {{"name", std::string(name)}, {"etag", std::string(etag)}});
+}
+
 absl::Status RequestIdReusedError(absl::string_view name) {
   const std::string message =
       absl::StrCat("the request_id was used before, with another payload, for \"", name, "\"");
@@ -163,6 +173,36 @@ absl::Status QueueFullError(absl::string_view pool, int64_t limit, absl::Duratio
                              {{"pool", std::string(pool)}, {"limit", absl::StrCat(limit)}});
   AttachQuota(status, pool, message);
   AttachRetry(status, retry_delay);
+  return status;
+}
+
+absl::Status RateReachedError(absl::string_view subject, double limit, absl::Duration retry_delay) {
+  const std::string message = absl::StrCat("\"", subject, "\" takes at most ", limit, " jobs a second");
+  absl::Status status = Make(absl::StatusCode::kResourceExhausted, v1::RATE_REACHED, message,
+                             {{"subject", std::string(subject)}, {"limit", absl::StrCat(limit)}});
+  AttachQuota(status, subject, message);
+  AttachRetry(status, retry_delay);
+  return status;
+}
+
+absl::Status PoolDrainingError(absl::string_view pool) {
+  absl::Status status = Make(absl::StatusCode::kUnavailable, v1::POOL_DRAINING,
+                             absl::StrCat("\"", pool, "\" drains"), {{"pool", std::string(pool)}});
+  AttachRetry(status, absl::Seconds(1));
+  return status;
+}
+
+absl::Status ResumeTokenExpiredError() {
+  return Make(absl::StatusCode::kOutOfRange, v1::RESUME_TOKEN_EXPIRED,
+              "what has happened since the resume_token is not known any more");
+}
+
+absl::Status WatchTooSlowError(int64_t limit) {
+  const std::string message = absl::StrCat("the caller has left ", limit, " events unread");
+  absl::Status status = Make(absl::StatusCode::kResourceExhausted, v1::WATCH_TOO_SLOW, message,
+                             {{"limit", absl::StrCat(limit)}});
+  AttachQuota(status, "events", message);
+  AttachRetry(status, absl::Milliseconds(100));
   return status;
 }
 
@@ -210,9 +250,23 @@ absl::Status JobCancelledError(CancelReason reason) {
       return Make(absl::StatusCode::kCancelled, v1::INTERRUPTED, "interrupted: the server shut down");
     case CancelReason::kRequested:
     case CancelReason::kNone:
+    case CancelReason::kTimeout:
+    case CancelReason::kDeadline:
       break;
   }
   return Make(absl::StatusCode::kCancelled, v1::CANCEL_REQUESTED, "cancelled by request");
+}
+
+absl::Status AttemptTimedOutError(absl::Duration timeout) {
+  const std::string text = absl::FormatDuration(timeout);
+  return Make(absl::StatusCode::kDeadlineExceeded, v1::ATTEMPT_TIMED_OUT,
+              absl::StrCat("the attempt took longer than ", text), {{"timeout", text}});
+}
+
+absl::Status DeadlinePassedError(absl::Time deadline_time) {
+  const std::string text = absl::FormatTime(absl::RFC3339_full, deadline_time, absl::UTCTimeZone());
+  return Make(absl::StatusCode::kDeadlineExceeded, v1::DEADLINE_PASSED, absl::StrCat("had to end by ", text),
+              {{"deadline_time", text}});
 }
 
 absl::Status WorkFailedError(const absl::Status& cause) {

@@ -37,6 +37,10 @@ absl::Status JobExistsError(absl::string_view name);
 absl::Status JobEndedError(absl::string_view name, absl::string_view state);
 absl::Status JobNotEndedError(absl::string_view name, absl::string_view state);
 
+/// `state`: RUNNING, or the end that it is about to have.
+absl::Status JobRunningError(absl::string_view name, absl::string_view state);
+absl::Status EtagMismatchError(absl::string_view name, absl::string_view etag);
+
 /// `name`: the job that was made for the request with other contents, or the place
 /// of that request in the same batch.
 absl::Status RequestIdReusedError(absl::string_view name);
@@ -49,14 +53,24 @@ absl::Status PayloadsFullError(int64_t limit);
 absl::Status RequestIdsFullError(int64_t limit, absl::Duration retry_delay);
 /// `what`: of which there are already `limit`.
 absl::Status TooManyCallsError(absl::string_view what, int64_t limit);
+/// `subject`: the pool or kind, of which `limit` jobs a second may be submitted.
+absl::Status RateReachedError(absl::string_view subject, double limit, absl::Duration retry_delay);
+absl::Status PoolDrainingError(absl::string_view pool);
+absl::Status ResumeTokenExpiredError();
+/// `limit`: of events that its caller may leave unread.
+absl::Status WatchTooSlowError(int64_t limit);
 absl::Status ShuttingDownError();
 absl::Status CallCancelledError();
 
 /// The reason in the status's ErrorInfo, as ErrorReason spells it; empty: it has none.
 std::string ReasonOf(const absl::Status& status);
 
-/// Why a job was CANCELLED. REQUIRES: `reason` is not kNone.
+/// Why a job was CANCELLED. REQUIRES: `reason` is one of those that cancel.
 absl::Status JobCancelledError(CancelReason reason);
+
+// Why a job, or one attempt of it, FAILED.
+absl::Status AttemptTimedOutError(absl::Duration timeout);
+absl::Status DeadlinePassedError(absl::Time deadline_time);
 
 /// Why a job FAILED: `cause`, as the handler said it.
 absl::Status WorkFailedError(const absl::Status& cause);

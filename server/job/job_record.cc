@@ -1,11 +1,15 @@
 #include "server/job/job_record.h"
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 
 namespace jobpool {
 
 absl::string_view JobStateName(JobState state) {
   switch (state) {
+    case JobState::kScheduled:
+      return "SCHEDULED";
     case JobState::kQueued:
       return "QUEUED";
     case JobState::kRunning:
@@ -21,18 +25,38 @@ absl::string_view JobStateName(JobState state) {
 }
 
 bool CanFollow(JobState from, JobState to) {
+  // Without a run there is nothing that could have succeeded.
+  const bool end_without_run = to == JobState::kFailed || to == JobState::kCancelled;
   switch (from) {
+    case JobState::kScheduled:
+      return to == JobState::kQueued || end_without_run;
     case JobState::kQueued:
-      // Without a run there is nothing that could have succeeded.
-      return to == JobState::kRunning || to == JobState::kFailed || to == JobState::kCancelled;
+      return to == JobState::kScheduled || to == JobState::kRunning || end_without_run;
     case JobState::kRunning:
-      return IsEnded(to);
+      return to == JobState::kScheduled || IsEnded(to);
     case JobState::kSucceeded:
     case JobState::kFailed:
     case JobState::kCancelled:
       return false;
   }
   return false;
+}
+
+absl::Duration RetryPolicy::Backoff(int32_t number, double random) const {
+  absl::Duration backoff = initial_backoff;
+  for (int32_t i = 1; i < number && backoff < max_backoff; ++i) backoff *= multiplier;
+  return std::min(backoff, max_backoff) * (1 + jitter * (2 * random - 1));
+}
+
+void Attempt::Close(absl::Time when, ResourceUsage used, absl::Status how) {
+  end_time = when;
+  usage = used;
+  error = std::move(how);
+}
+
+// Ids can be used again when their job was deleted: hence with the time.
+std::string JobRecord::Etag() const {
+  return absl::StrCat(absl::Hex(absl::ToUnixNanos(create_time)), "-", revision);
 }
 
 std::string JobRecord::DisplayName() const {
@@ -46,7 +70,7 @@ const JobOptions& JobRecord::Options() const {
 }
 
 size_t JobOptions::Bytes() const {
-  size_t bytes = sizeof(JobOptions) + display_name.size();
+  size_t bytes = sizeof(JobOptions) + display_name.size() + retry_of.size();
   for (const auto& [key, value] : labels) bytes += sizeof(Labels::value_type) + key.size() + value.size();
   return bytes;
 }
@@ -67,18 +91,33 @@ bool JobRecord::Start(Attempt attempt) {
   attempt.number = static_cast<int32_t>(attempts.size()) + 1;
   if (attempts.empty()) attempts.reserve(1);
   attempts.push_back(std::move(attempt));
+  ++revision;
+  return true;
+}
+
+bool JobRecord::MakeReady() {
+  if (state != JobState::kScheduled) return false;
+  state = JobState::kQueued;
+  ++revision;
+  return true;
+}
+
+bool JobRecord::Retry(absl::Time end_time, ResourceUsage usage, absl::Status error, absl::Time ready_time) {
+  if (state != JobState::kRunning) return false;
+  attempts.back().Close(end_time, usage, std::move(error));
+  auto changed = std::make_shared<JobOptions>(Options());
+  changed->ready_time = ready_time;
+  options = std::move(changed);
+  state = JobState::kScheduled;
+  ++revision;
   return true;
 }
 
 bool JobRecord::End(JobState end, ResourceUsage usage, Outcome how) {
   if (!CanFollow(state, end)) return false;
-  if (state == JobState::kRunning) {
-    Attempt& attempt = attempts.back();
-    attempt.end_time = how.end_time;
-    attempt.usage = usage;
-    attempt.error = how.error;
-  }
+  if (state == JobState::kRunning) attempts.back().Close(how.end_time, usage, how.error);
   state = end;
+  ++revision;
   outcome = std::make_shared<const Outcome>(std::move(how));
   return true;
 }

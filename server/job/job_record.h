@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -21,6 +22,7 @@ namespace jobpool {
 // guards it; once it has ended it is never changed again and needs no guard.
 
 enum class JobState : unsigned char {
+  kScheduled,  // waits for its time
   kQueued,     // ready, waits for a worker
   kRunning,    // a worker is on it
   kSucceeded,  // ended: the work was done
@@ -33,13 +35,21 @@ inline bool IsEnded(JobState state) { return state >= JobState::kSucceeded; }
 /// As jobpool.v1.Job.State spells it.
 absl::string_view JobStateName(JobState state);
 
-/// The whole state machine: a job goes from QUEUED to RUNNING or to an end
-/// without having run, from RUNNING to an end, and from an end nowhere.
+/// The whole state machine: a job goes between SCHEDULED and QUEUED, from QUEUED to
+/// RUNNING, from RUNNING to an end or, for another attempt, back to SCHEDULED, from
+/// all of them to an end, and from an end nowhere.
 bool CanFollow(JobState from, JobState to);
 
 struct ResourceUsage {
   absl::Duration user_cpu_time;
   absl::Duration system_cpu_time;
+};
+
+/// What was done to end an attempt early.
+struct StopStep {
+  enum class Action : unsigned char { kAsked, kAbandoned };
+  Action action = Action::kAsked;
+  absl::Time time;
 };
 
 /// One run of a job by a worker.
@@ -53,19 +63,45 @@ struct Attempt {
   absl::Time end_time = absl::InfiniteFuture();  // that: not ended
   ResourceUsage usage;                           // of an ended one
   absl::Status error;                            // of an ended one; OK: it succeeded
+  std::vector<StopStep> stop_steps;              // in their order
+
+  void Close(absl::Time when, ResourceUsage used, absl::Status how);
 };
 
 /// Sorted by key.
 using Labels = std::vector<std::pair<std::string, std::string>>;
+
+/// When an attempt that has failed is followed by another; jobpool.v1.RetryPolicy
+/// says how.
+struct RetryPolicy {
+  int32_t max_attempts = 1;
+  absl::Duration initial_backoff = absl::Seconds(1);
+  absl::Duration max_backoff = absl::Minutes(5);
+  double multiplier = 2;
+  double jitter = 0.2;
+
+  /// The wait after the attempt `number`; `random` is uniform in 0 to 1.
+  absl::Duration Backoff(int32_t number, double random) const;
+
+  bool operator==(const RetryPolicy&) const = default;
+};
 
 /// What few jobs say about themselves; immutable, so that records share it.
 struct JobOptions {
   std::string display_name;  // empty: `Job-N`
   Labels labels;
   absl::Duration retention = kDefaultRetention;
+  absl::Duration timeout = absl::InfiniteDuration();  // that: none
+  absl::Time deadline_time = absl::InfiniteFuture();  // that: none
+  absl::Time schedule_time = absl::InfinitePast();    // that: none was asked for
+  absl::Time ready_time = absl::InfinitePast();  // of a job that was ever SCHEDULED: when it is or was ready
+  RetryPolicy retry;
+  std::string retry_of;  // the id of the job that it was made from; empty: of none
 
   /// About what it holds in memory, with itself.
   size_t Bytes() const;
+
+  bool operator==(const JobOptions&) const = default;
 };
 
 /// How a job ended; immutable, so that records share it.
@@ -79,7 +115,7 @@ struct Outcome {
 /// Kept small: a million of them may wait. See docs/benchmarks.md.
 struct JobRecord {
   std::string id;
-  uint64_t number = 0;  // the N of `Job-N`
+  uint64_t number = 0;  // the N of `Job-N`; 0: not accepted yet
   Work work;
   std::shared_ptr<const std::string> pool;  // its name, shared by all its jobs
   absl::Time create_time;
@@ -88,6 +124,14 @@ struct JobRecord {
   std::vector<Attempt> attempts;
   JobState state = JobState::kQueued;
   bool daemon = false;
+  uint8_t priority = kDefaultPriority;
+  uint32_t revision = 1;  // counts the changes, but for progress
+
+  /// When it became, or becomes, ready to run.
+  absl::Time ReadyTime() const { return std::max(create_time, Options().ready_time); }
+
+  /// Differs whenever the record does.
+  std::string Etag() const;
 
   /// What was asked for, or the default.
   std::string DisplayName() const;
@@ -101,6 +145,13 @@ struct JobRecord {
 
   /// QUEUED to RUNNING. Returns false, and changes nothing, from any other state.
   bool Start(Attempt attempt);
+
+  /// SCHEDULED to QUEUED. Returns false, and changes nothing, from any other state.
+  bool MakeReady();
+
+  /// RUNNING to SCHEDULED, until `ready_time`: the attempt has ended with `error`.
+  /// Returns false, and changes nothing, from any other state.
+  bool Retry(absl::Time end_time, ResourceUsage usage, absl::Status error, absl::Time ready_time);
 
   /// To `end`, with the attempt that runs, if one does. Returns false, and
   /// changes nothing, if the job has ended. REQUIRES: `end` is an end.
@@ -120,6 +171,7 @@ struct JobSpec {
   Work work;
   std::string pool;
   bool daemon = false;
+  uint8_t priority = kDefaultPriority;
   JobOptions options;
 };
 

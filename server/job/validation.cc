@@ -109,6 +109,12 @@ void CheckRange(absl::Duration value, absl::Duration max, absl::string_view fiel
   }
 }
 
+void CheckRealRange(double value, double min, double max, absl::string_view field, Violations& violations) {
+  if (!(value >= min && value <= max)) {
+    violations.Add(field, absl::StrCat("must be ", min, " to ", max, ", is ", value));
+  }
+}
+
 void CheckPayload(absl::string_view payload, absl::string_view field, Violations& violations) {
   if (payload.size() > kMaxPayloadBytes) {
     violations.Add(field, absl::StrCat("must be at most ", kMaxPayloadBytes, " bytes, has ", payload.size()));

@@ -34,6 +34,8 @@ void CheckJobId(absl::string_view value, absl::string_view field, Violations& vi
 void CheckLabels(const Labels& labels, absl::string_view field, Violations& violations);
 void CheckRange(int64_t value, int64_t min, int64_t max, absl::string_view field, Violations& violations);
 void CheckRange(absl::Duration value, absl::Duration max, absl::string_view field, Violations& violations);
+/// Not a number is out of every range.
+void CheckRealRange(double value, double min, double max, absl::string_view field, Violations& violations);
 void CheckPayload(absl::string_view payload, absl::string_view field, Violations& violations);
 
 /// `work`'s bounds; `prefix`: the path of the job in the request (`job`).

@@ -33,8 +33,8 @@ JobRecord MakeRecord(JobSpec spec, const Dispatcher& pool) {
   record.work = std::move(spec.work);
   record.pool = pool.name();
   record.daemon = spec.daemon;
-  const JobOptions& options = spec.options;
-  if (!options.display_name.empty() || !options.labels.empty() || options.retention != kDefaultRetention) {
+  record.priority = spec.priority;
+  if (!(spec.options == JobOptions())) {
     record.options = std::make_shared<const JobOptions>(std::move(spec.options));
   }
   return record;

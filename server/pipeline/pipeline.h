@@ -59,6 +59,7 @@ class Pipeline {
   const PoolSet& pools() const { return pools_; }
   JobMetrics& metrics() { return metrics_; }
   Timer& timer() { return timer_; }
+  const Clock& clock() const { return timer_.clock(); }
   size_t live_jobs() const { return table_.size(); }
 
   /// REQUIRES: each of `pools` names one that there is.

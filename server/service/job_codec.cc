@@ -24,6 +24,8 @@ Overloaded(Fns...) -> Overloaded<Fns...>;
 
 v1::Job::State EncodeState(JobState state) {
   switch (state) {
+    case JobState::kScheduled:
+      return v1::Job::SCHEDULED;
     case JobState::kQueued:
       return v1::Job::QUEUED;
     case JobState::kRunning:
@@ -88,11 +90,61 @@ void EncodeAttempt(const Attempt& attempt, v1::Attempt* encoded) {
   encoded->set_os_thread_id(attempt.os_thread_id);
   encoded->set_process_id(attempt.process_id);
   EncodeTime(attempt.start_time, encoded->mutable_start_time());
+  for (const StopStep& step : attempt.stop_steps) {
+    v1::StopStep* const added = encoded->add_stop_steps();
+    added->set_action(step.action == StopStep::Action::kAsked ? v1::StopStep::ASKED
+                                                              : v1::StopStep::ABANDONED);
+    EncodeTime(step.time, added->mutable_time());
+  }
   if (attempt.end_time == absl::InfiniteFuture()) return;
   EncodeTime(attempt.end_time, encoded->mutable_end_time());
   EncodeDuration(attempt.usage.user_cpu_time, encoded->mutable_usage()->mutable_user_cpu_time());
   EncodeDuration(attempt.usage.system_cpu_time, encoded->mutable_usage()->mutable_system_cpu_time());
   if (!attempt.error.ok()) *encoded->mutable_error() = EncodeStatus(attempt.error);
+}
+
+void EncodeRetryPolicy(const RetryPolicy& policy, v1::RetryPolicy* encoded) {
+  encoded->set_max_attempts(policy.max_attempts);
+  EncodeDuration(policy.initial_backoff, encoded->mutable_initial_backoff());
+  EncodeDuration(policy.max_backoff, encoded->mutable_max_backoff());
+  encoded->set_multiplier(policy.multiplier);
+  encoded->set_jitter(policy.jitter);
+}
+
+RetryPolicy DecodeRetryPolicy(const v1::RetryPolicy& encoded, absl::string_view path,
+                              Violations& violations) {
+  const auto at = [&](absl::string_view field) { return absl::StrCat(path, ".", field); };
+  RetryPolicy policy;
+  if (encoded.max_attempts() != 0) {
+    policy.max_attempts = encoded.max_attempts();
+    CheckRange(policy.max_attempts, 1, kMaxAttempts, at("max_attempts"), violations);
+  }
+  if (encoded.has_initial_backoff()) {
+    policy.initial_backoff = DecodeDuration(encoded.initial_backoff(), at("initial_backoff"), violations)
+                                 .value_or(policy.initial_backoff);
+    CheckRange(policy.initial_backoff, kMaxBackoff, at("initial_backoff"), violations);
+  }
+  policy.max_backoff = std::max(policy.max_backoff, policy.initial_backoff);
+  if (encoded.has_max_backoff()) {
+    policy.max_backoff =
+        DecodeDuration(encoded.max_backoff(), at("max_backoff"), violations).value_or(policy.max_backoff);
+    CheckRange(policy.max_backoff, kMaxBackoff, at("max_backoff"), violations);
+    if (policy.max_backoff < policy.initial_backoff) {
+      violations.Add(at("max_backoff"), "must not be less than initial_backoff");
+    }
+  }
+  if (encoded.has_multiplier()) policy.multiplier = encoded.multiplier();
+  CheckRealRange(policy.multiplier, 1, kMaxBackoffMultiplier, at("multiplier"), violations);
+  if (encoded.has_jitter()) policy.jitter = encoded.jitter();
+  CheckRealRange(policy.jitter, 0, 1, at("jitter"), violations);
+  return policy;
+}
+
+absl::Time DecodeTimeAhead(const google::protobuf::Timestamp& encoded, absl::Time now,
+                           absl::string_view field, Violations& violations) {
+  const absl::Time time = DecodeTime(encoded, field, violations).value_or(now);
+  if (time > now + kMaxAhead) violations.Add(field, "must be at most 30 days ahead");
+  return time;
 }
 
 NoopWork DecodeNoop(const v1::Noop& noop) {
@@ -186,23 +238,37 @@ void EncodeJob(const JobSnapshot& snapshot, JobView view, v1::Job* encoded) {
     }
   }
   if (view == JobView::kBrief) return;
+  const JobOptions& options = job.Options();
   encoded->set_display_name(job.DisplayName());
   EncodeWork(job.work, view, encoded);
   encoded->set_pool(PoolName(*job.pool));
   encoded->set_daemon(job.daemon);
-  for (const auto& [key, value] : job.Options().labels) (*encoded->mutable_labels())[key] = value;
-  EncodeDuration(job.Options().retention, encoded->mutable_retention());
+  for (const auto& [key, value] : options.labels) (*encoded->mutable_labels())[key] = value;
+  EncodeDuration(options.retention, encoded->mutable_retention());
   if (snapshot.progress.has_value()) {
     encoded->mutable_progress()->set_ratio(snapshot.progress->ratio);
     encoded->mutable_progress()->set_message(snapshot.progress->message);
   }
+  encoded->set_priority(job.priority);
+  if (options.timeout != absl::InfiniteDuration())
+    EncodeDuration(options.timeout, encoded->mutable_timeout());
+  if (options.deadline_time != absl::InfiniteFuture()) {
+    EncodeTime(options.deadline_time, encoded->mutable_deadline_time());
+  }
+  if (options.schedule_time != absl::InfinitePast()) {
+    EncodeTime(options.schedule_time, encoded->mutable_schedule_time());
+  }
+  if (job.state == JobState::kScheduled) EncodeTime(job.ReadyTime(), encoded->mutable_ready_time());
+  if (options.retry.max_attempts > 1) EncodeRetryPolicy(options.retry, encoded->mutable_retry_policy());
+  if (!options.retry_of.empty()) encoded->set_retry_of(JobName(options.retry_of));
+  encoded->set_etag(job.Etag());
   for (const Attempt& attempt : job.attempts) EncodeAttempt(attempt, encoded->add_attempts());
   if (view == JobView::kFull && job.outcome != nullptr && job.outcome->result.has_value()) {
     EncodeResult(*job.outcome->result, encoded->mutable_result());
   }
 }
 
-JobSpec DecodeJob(const v1::Job& job, absl::string_view prefix, Violations& violations) {
+JobSpec DecodeJob(const v1::Job& job, absl::string_view prefix, absl::Time now, Violations& violations) {
   const auto path = [&](absl::string_view field) { return absl::StrCat(prefix, ".", field); };
   JobSpec spec;
   if (std::optional<Work> work = DecodeWork(job, prefix, violations); work.has_value()) {
@@ -227,6 +293,29 @@ JobSpec DecodeJob(const v1::Job& job, absl::string_view prefix, Violations& viol
     spec.options.retention =
         DecodeDuration(job.retention(), path("retention"), violations).value_or(kDefaultRetention);
     CheckRange(spec.options.retention, kMaxRetention, path("retention"), violations);
+  }
+  if (job.has_priority()) spec.priority = DecodePriority(job.priority(), path("priority"), violations);
+  if (job.has_timeout()) {
+    spec.options.timeout =
+        DecodeDuration(job.timeout(), path("timeout"), violations).value_or(absl::InfiniteDuration());
+    if (spec.options.timeout <= absl::ZeroDuration() ||
+        (spec.options.timeout > kMaxTimeout && spec.options.timeout != absl::InfiniteDuration())) {
+      violations.Add(path("timeout"), "must be more than 0 and at most 30 days");
+    }
+  }
+  if (job.has_schedule_time()) {
+    spec.options.schedule_time =
+        DecodeScheduleTime(job.schedule_time(), now, path("schedule_time"), violations);
+  }
+  if (job.has_deadline_time()) {
+    spec.options.deadline_time =
+        DecodeDeadlineTime(job.deadline_time(), now, path("deadline_time"), violations);
+    if (spec.options.deadline_time <= spec.options.schedule_time) {
+      violations.Add(path("deadline_time"), "must be after schedule_time");
+    }
+  }
+  if (job.has_retry_policy()) {
+    spec.options.retry = DecodeRetryPolicy(job.retry_policy(), path("retry_policy"), violations);
   }
   return spec;
 }
@@ -261,15 +350,17 @@ void EncodeValidatedJob(const JobRecord& job, JobView view, v1::Job* encoded) {
   if (job.number > 0) return;  // the same request has made it before
   encoded->clear_state();
   encoded->clear_create_time();
+  encoded->clear_etag();
+  encoded->clear_ready_time();
   if (job.id.empty()) encoded->clear_name();
   if (job.Options().display_name.empty()) encoded->clear_display_name();
 }
 
 JobSpec DecodeSubmission(const v1::Job* job, const std::string& job_id, const std::string& request_id,
-                         absl::string_view prefix, Violations& violations) {
+                         absl::string_view prefix, absl::Time now, Violations& violations) {
   JobSpec spec;
   if (job != nullptr) {
-    spec = DecodeJob(*job, absl::StrCat(prefix, "job"), violations);
+    spec = DecodeJob(*job, absl::StrCat(prefix, "job"), now, violations);
   } else {
     violations.Add(absl::StrCat(prefix, "job"), "is required");
   }
@@ -285,6 +376,22 @@ JobSpec DecodeSubmission(const v1::Job* job, const std::string& job_id, const st
     }
   }
   return spec;
+}
+
+uint8_t DecodePriority(int32_t priority, absl::string_view field, Violations& violations) {
+  CheckRange(priority, 0, kPriorities - 1, field, violations);
+  return static_cast<uint8_t>(std::clamp(priority, 0, kPriorities - 1));
+}
+
+absl::Time DecodeScheduleTime(const google::protobuf::Timestamp& encoded, absl::Time now,
+                              absl::string_view field, Violations& violations) {
+  return DecodeTimeAhead(encoded, now, field, violations);
+}
+
+absl::Time DecodeDeadlineTime(const google::protobuf::Timestamp& encoded, absl::Time now,
+                              absl::string_view field, Violations& violations) {
+  // Whether it has passed is asked when it is clear that the request has not made its job before.
+  return DecodeTimeAhead(encoded, now, field, violations);
 }
 
 Labels DecodeLabels(const google::protobuf::Map<std::string, std::string>& labels, absl::string_view field,

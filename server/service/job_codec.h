@@ -33,19 +33,27 @@ void EncodeValidatedJobs(const std::vector<JobRecord>& jobs,
                          google::protobuf::RepeatedPtrField<v1::Job>* encoded);
 
 /// What a request to submit asks for, with a violation for each field that is out
-/// of bounds; `prefix`: the path of the request, empty or with a dot at its end.
-/// `Request`: SubmitJobRequest or RunJobRequest.
+/// of bounds; `prefix`: the path of the request, empty or with a dot at its end;
+/// `now`: what times ahead are measured from. `Request`: SubmitJobRequest or RunJobRequest.
 JobSpec DecodeSubmission(const v1::Job* job, const std::string& job_id, const std::string& request_id,
-                         absl::string_view prefix, Violations& violations);
+                         absl::string_view prefix, absl::Time now, Violations& violations);
 template <typename Request>
-JobSpec DecodeSubmission(const Request& request, absl::string_view prefix, Violations& violations) {
+JobSpec DecodeSubmission(const Request& request, absl::string_view prefix, absl::Time now,
+                         Violations& violations) {
   return DecodeSubmission(request.has_job() ? &request.job() : nullptr, request.job_id(),
-                          request.request_id(), prefix, violations);
+                          request.request_id(), prefix, now, violations);
 }
 
 /// What `job` asks for, with a violation for each field that is out of bounds;
 /// `prefix`: its path in the request (`job`).
-JobSpec DecodeJob(const v1::Job& job, absl::string_view prefix, Violations& violations);
+JobSpec DecodeJob(const v1::Job& job, absl::string_view prefix, absl::Time now, Violations& violations);
+
+// Each adds a violation of `field` if it is out of its bounds.
+uint8_t DecodePriority(int32_t priority, absl::string_view field, Violations& violations);
+absl::Time DecodeScheduleTime(const google::protobuf::Timestamp& encoded, absl::Time now,
+                              absl::string_view field, Violations& violations);
+absl::Time DecodeDeadlineTime(const google::protobuf::Timestamp& encoded, absl::Time now,
+                              absl::string_view field, Violations& violations);
 
 Labels DecodeLabels(const google::protobuf::Map<std::string, std::string>& labels, absl::string_view field,
                     Violations& violations);

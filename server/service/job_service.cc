@@ -57,7 +57,7 @@ JobService::JobService(Pipeline& pipeline, const CallResources& resources, RpcMe
 template <typename Request>
 absl::StatusOr<JobSpec> JobService::Decode(const Request& request) {
   Violations violations;
-  JobSpec spec = DecodeSubmission(request, "", violations);
+  JobSpec spec = DecodeSubmission(request, "", pipeline_.clock().Now(), violations);
   JOBPOOL_RETURN_IF_ERROR(Refuse(violations.ToStatus(), 1));
   return spec;
 }
@@ -111,9 +111,10 @@ absl::Status JobService::AnswerBatchSubmitJobs(const v1::BatchSubmitJobsRequest&
     violations.Add("requests", absl::StrCat("must be 1 to ", kMaxBatchRequests, " requests, are ", count));
   } else {
     specs.reserve(static_cast<size_t>(count));
+    const absl::Time now = pipeline_.clock().Now();
     for (int i = 0; i < count; ++i) {
       const std::string prefix = absl::StrCat("requests[", i, "].");
-      specs.push_back(DecodeSubmission(request.requests(i), prefix, violations));
+      specs.push_back(DecodeSubmission(request.requests(i), prefix, now, violations));
       if (request.requests(i).validate_only()) {
         violations.Add(absl::StrCat(prefix, "validate_only"), "must be said of the batch");
       }

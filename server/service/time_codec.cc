@@ -27,4 +27,16 @@ std::optional<absl::Duration> DecodeDuration(const google::protobuf::Duration& e
   return absl::Seconds(seconds) + absl::Nanoseconds(nanos);
 }
 
+std::optional<absl::Time> DecodeTime(const google::protobuf::Timestamp& encoded, absl::string_view field,
+                                     Violations& violations) {
+  constexpr int64_t kMinSeconds = -62'135'596'800;  // timestamp.proto
+  constexpr int64_t kMaxSeconds = 253'402'300'799;
+  if (encoded.seconds() < kMinSeconds || encoded.seconds() > kMaxSeconds || encoded.nanos() < 0 ||
+      encoded.nanos() > 999'999'999) {
+    violations.Add(field, "is not a time");
+    return std::nullopt;
+  }
+  return absl::FromUnixSeconds(encoded.seconds()) + absl::Nanoseconds(encoded.nanos());
+}
+
 }  // namespace jobpool

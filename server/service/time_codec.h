@@ -18,4 +18,9 @@ void EncodeTime(absl::Time time, google::protobuf::Timestamp* encoded);
 std::optional<absl::Duration> DecodeDuration(const google::protobuf::Duration& encoded,
                                              absl::string_view field, Violations& violations);
 
+/// The time, if it is one by timestamp.proto: of the years 1 to 9999. Otherwise
+/// nothing, with a violation of `field`.
+std::optional<absl::Time> DecodeTime(const google::protobuf::Timestamp& encoded, absl::string_view field,
+                                     Violations& violations);
+
 }  // namespace jobpool

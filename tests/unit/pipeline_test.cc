@@ -57,7 +57,9 @@ TEST(PipelineTest, KeepsWhatWasAskedFor) {
   JobSpec spec = NoopSpec("my-job");
   spec.pool = "blocking";
   spec.daemon = true;
-  spec.options = {"nightly", {{"team", "a"}}, absl::Hours(1)};
+  spec.options.display_name = "nightly";
+  spec.options.labels = {{"team", "a"}};
+  spec.options.retention = absl::Hours(1);
   const auto job = pipeline.Submit(spec);
   const JobRecord record = pipeline.AwaitEnd("my-job").record;
   EXPECT_EQ(*record.pool, "blocking");
