@@ -30,6 +30,7 @@ PipelineOptions PipelineOf(const ConfigFile& config) {
   PipelineOptions options;
   options.pools = config.pools;
   options.limits = config.limits;
+  options.kinds = config.kinds;
   std::random_device random;
   options.seed = (uint64_t{random()} << 32) | random();
   return options;
@@ -109,7 +110,7 @@ void App::Reload() {
   const absl::Status status = files_->ReloadConfig();
   if (status.ok()) {
     const ConfigFile& config = files_->config();
-    pipeline_.Reconfigure(config.pools, config.limits);
+    pipeline_.Reconfigure(config.pools, config.kinds, config.limits);
     call_memory_.set_max_bytes(config.max_call_bytes);
     store_.SetLimits(static_cast<size_t>(config.max_ended_jobs), static_cast<size_t>(config.max_ended_bytes));
   } else {
@@ -161,10 +162,12 @@ bool App::Shutdown(int hurry) {
   echo_server_.Stop();
   echo_service_.Shutdown();
   grpc_server_.Stop(kCallGrace);
-  if (drained) pipeline_.Stop();
+  // A thread that does not listen is ended by nothing but the end of the process.
+  const bool threads_end = drained && !pipeline_.HasLostThreads();
+  if (threads_end) pipeline_.Stop();
   http_server_.Stop(kHttpGrace);
   Log().info("stopped");
-  return drained;
+  return threads_end;
 }
 
 std::string App::grpc_address() const { return grpc_address_.ToString(grpc_server_.port()); }

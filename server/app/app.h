@@ -58,8 +58,8 @@ class App {
   /// waits for the others, at most `drain_timeout`, cancels the rest and gives it
   /// 5 s. Echo takes no new connections meanwhile; those it has end with the jobs.
   /// `hurry`: a descriptor that becomes readable when it shall not wait any longer
-  /// (a second signal). Returns whether every job has ended; if not, threads are
-  /// left that only the process's end ends.
+  /// (a second signal). Returns whether every job and its thread have ended; if
+  /// not, threads are left that only the process's end ends.
   bool Shutdown(int hurry);
 
   std::string grpc_address() const;

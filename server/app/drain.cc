@@ -39,8 +39,12 @@ bool DrainJobs(Pipeline& pipeline, absl::Duration timeout, int hurry) {
   pipeline.Close([empty] { empty->Raise(); });
   const size_t daemons = pipeline.control().CancelWhere([](const LiveJob& job) { return job.daemon(); },
                                                         CancelReason::kInterrupted);
-  Log().info("shutting down live_jobs={} daemon_jobs_cancelled={} drain_timeout={}s", pipeline.live_jobs(),
-             daemons, absl::ToDoubleSeconds(timeout));
+  const size_t later =
+      pipeline.control().CancelLaterThan(pipeline.clock().Now() + timeout, CancelReason::kInterrupted);
+  Log().info(
+      "shutting down live_jobs={} daemon_jobs_cancelled={} jobs_cancelled_that_could_not_start={} "
+      "drain_timeout={}s",
+      pipeline.live_jobs(), daemons, later, absl::ToDoubleSeconds(timeout));
   // Where no descriptor was to be had the event says nothing: the count does.
   const auto drained = [&] { return pipeline.live_jobs() == 0; };
   if (drained() || AwaitEither(empty->descriptor(), hurry, Later(Clock::Real().Monotonic(), timeout)) ||

@@ -34,21 +34,21 @@ void AddGauge(MetricFamily& family, const std::vector<std::pair<std::string, std
 double Timestamp(absl::Time time) { return absl::ToDoubleSeconds(time - absl::UnixEpoch()); }
 
 MetricFamily ThreadGauges(const RollCall& roll_call, const PoolSet& pools) {
-  std::map<std::tuple<std::string, std::string, bool>, int> counts;
+  std::map<std::tuple<std::string, std::string, std::string>, int> counts;
   // Known series exist from the start.
-  for (const bool running : {false, true}) {
-    for (const char* role : {"main", "connection", "service"}) counts[{role, "", running}] = 0;
-  }
-  for (const auto& pool : pools.all()) {
-    for (const bool running : {false, true}) counts[{"worker", *pool->name(), running}] = 0;
+  const auto state_name = [](ThreadState state) { return absl::AsciiStrToLower(ThreadStateName(state)); };
+  for (const ThreadState state : kThreadStates) {
+    for (const auto& pool : pools.all()) counts[{"worker", *pool->name(), state_name(state)}] = 0;
+    if (state == ThreadState::kRetiring) continue;  // only workers do
+    for (const char* role : {"main", "connection", "service"}) counts[{role, "", state_name(state)}] = 0;
   }
   for (const ThreadInfo& thread : roll_call.threads) {
-    ++counts[{absl::AsciiStrToLower(ThreadRoleName(thread.role)), thread.pool, thread.running}];
+    ++counts[{absl::AsciiStrToLower(ThreadRoleName(thread.role)), thread.pool, state_name(thread.state)}];
   }
   MetricFamily threads = Gauges("jobpool_threads", "Threads of the server that have started and not ended.");
   for (const auto& [key, count] : counts) {
-    const auto& [role, pool, running] = key;
-    AddGauge(threads, {{"role", role}, {"pool", pool}, {"state", running ? "running" : "idle"}}, count);
+    const auto& [role, pool, state] = key;
+    AddGauge(threads, {{"role", role}, {"pool", pool}, {"state", state}}, count);
   }
   return threads;
 }

@@ -23,7 +23,6 @@ namespace {
 
 constexpr size_t kMaxFileBytes = size_t{1} << 20;
 constexpr int kMaxPools = 64;
-constexpr int kMaxPoolThreads = 10'000;
 constexpr int64_t kMaxCount = 100'000'000;
 constexpr int64_t kMaxBytes = int64_t{1} << 40;
 
@@ -55,27 +54,45 @@ PoolOptions DecodePool(const config::v1::Pool& encoded, const std::string& path,
   const bool has_default = pool.name == "blocking" || pool.name == "compute";
   if (encoded.has_max_threads()) {
     pool.max_threads = encoded.max_threads();
-    CheckRange(pool.max_threads, 1, kMaxPoolThreads, at("max_threads"), violations);
     pool.min_threads = std::min(pool.min_threads, pool.max_threads);
   } else if (!has_default) {
     violations.Add(at("max_threads"), "is required");
   }
   if (encoded.has_min_threads()) {
     pool.min_threads = encoded.min_threads();
-    CheckRange(pool.min_threads, 0, kMaxPoolThreads, at("min_threads"), violations);
     if (!encoded.has_max_threads()) pool.max_threads = std::max(pool.max_threads, pool.min_threads);
-    if (pool.min_threads > pool.max_threads) violations.Add(at("min_threads"), "must not exceed max_threads");
   }
-  if (encoded.has_idle_timeout()) {
-    const google::protobuf::Duration& timeout = encoded.idle_timeout();
-    pool.idle_timeout = absl::Seconds(timeout.seconds()) + absl::Nanoseconds(timeout.nanos());
-    CheckRange(pool.idle_timeout, absl::Hours(24), at("idle_timeout"), violations);
-  }
-  if (encoded.has_max_queued_jobs()) {
-    pool.max_queued_jobs = encoded.max_queued_jobs();
-    CheckRange(pool.max_queued_jobs, 1, kMaxCount, at("max_queued_jobs"), violations);
-  }
+  const auto duration = [](const google::protobuf::Duration& given) {
+    return absl::Seconds(given.seconds()) + absl::Nanoseconds(given.nanos());
+  };
+  if (encoded.has_idle_timeout()) pool.idle_timeout = duration(encoded.idle_timeout());
+  if (encoded.has_max_queued_jobs()) pool.max_queued_jobs = encoded.max_queued_jobs();
+  pool.max_starts_per_second = encoded.max_starts_per_second();
+  pool.max_submits_per_second = encoded.max_submits_per_second();
+  if (encoded.has_stop_grace()) pool.stop_grace = duration(encoded.stop_grace());
+  CheckPoolOptions(pool, absl::StrCat(path, "."), violations);
   return pool;
+}
+
+void DecodeKinds(const config::v1::ServerConfig& encoded, KindOptionsByKind& kinds, Violations& violations) {
+  std::set<std::string> names;
+  for (int i = 0; i < encoded.kinds_size(); ++i) {
+    const config::v1::Kind& kind = encoded.kinds(i);
+    const auto at = [&](absl::string_view field) { return absl::StrCat("kinds[", i, "].", field); };
+    KindOptions options{kind.max_running_jobs(), kind.max_starts_per_second(), kind.max_submits_per_second()};
+    CheckRange(options.max_running_jobs, 0, kMaxCount, at("max_running_jobs"), violations);
+    CheckRate(options.max_starts_per_second, at("max_starts_per_second"), violations);
+    CheckRate(options.max_submits_per_second, at("max_submits_per_second"), violations);
+    const std::optional<Kind> found = FindKind(kind.name());
+    if (!found.has_value()) {
+      violations.Add(at("name"), "is not a kind of job");
+      continue;
+    }
+    if (!names.insert(kind.name()).second) {
+      violations.Add(at("name"), absl::StrCat("\"", kind.name(), "\" comes twice"));
+    }
+    kinds[static_cast<size_t>(*found)] = options;
+  }
 }
 
 std::vector<PoolOptions> DecodePools(const config::v1::ServerConfig& encoded, Violations& violations) {
@@ -159,6 +176,7 @@ absl::StatusOr<ConfigFile> ConfigFile::Parse(const std::string& text) {
   Violations violations;
   ConfigFile config;
   config.pools = DecodePools(encoded, violations);
+  DecodeKinds(encoded, config.kinds, violations);
   DecodeLimits(encoded.limits(), config, violations);
   if (!violations.empty()) {
     return absl::InvalidArgumentError(absl::StrReplaceAll(violations.ToStatus().message(), {{"\n", " "}}));

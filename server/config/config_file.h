@@ -15,6 +15,7 @@ namespace jobpool {
 /// for units, bounds and defaults.
 struct ConfigFile {
   std::vector<PoolOptions> pools;  // `blocking` and `compute` among them
+  KindOptionsByKind kinds;
   PipelineLimits limits;
   int64_t max_ended_jobs = 100'000;
   int64_t max_ended_bytes = int64_t{1} << 30;

@@ -33,4 +33,11 @@ absl::string_view KindName(Kind kind) {
   return "";
 }
 
+std::optional<Kind> FindKind(absl::string_view name) {
+  for (size_t i = 0; i < kKindCount; ++i) {
+    if (KindName(static_cast<Kind>(i)) == name) return static_cast<Kind>(i);
+  }
+  return std::nullopt;
+}
+
 }  // namespace jobpool

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 
@@ -81,5 +82,7 @@ size_t HeapBytes(const Result& result);
 
 /// The name of the kind in proto, CLI, metrics and log.
 absl::string_view KindName(Kind kind);
+/// Nothing: there is none of that name.
+std::optional<Kind> FindKind(absl::string_view name);
 
 }  // namespace jobpool

@@ -1,6 +1,7 @@
 #include "server/pipeline/admission.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
@@ -20,6 +21,9 @@ RejectReason RejectReasonOf(const absl::Status& refused) {
       {"REQUEST_ID_REUSED", RejectReason::kRequestIdReused},
       {"REQUEST_IDS_FULL", RejectReason::kRequestIdsFull},
       {"QUEUE_FULL", RejectReason::kQueueFull},
+      {"RATE_REACHED", RejectReason::kRateReached},
+      {"POOL_DRAINING", RejectReason::kPoolDraining},
+      {"INVALID_FIELD", RejectReason::kInvalidField},
       {"PAYLOADS_FULL", RejectReason::kPayloadsFull},
       {"SHUTTING_DOWN", RejectReason::kShuttingDown},
   };
@@ -80,6 +84,7 @@ absl::StatusOr<std::vector<JobRecord>> Admission::Validate(std::vector<JobSpec> 
     MutexLock lock(request_ids_.mu());
     JOBPOOL_RETURN_IF_ERROR(FindMadeBefore(entries));
   }
+  JOBPOOL_RETURN_IF_ERROR(CheckDeadlines(entries));
   const std::vector<int64_t> places = CountPlaces(entries);
   for (const auto& pool : pools_.all()) {
     JOBPOOL_RETURN_IF_ERROR(pool->CheckRoom(places[pool->index()]));
@@ -99,6 +104,14 @@ absl::StatusOr<std::vector<JobRecord>> Admission::Validate(std::vector<JobSpec> 
     records.push_back(is_made ? made.Snapshot().record : std::move(entry.record));
   }
   return records;
+}
+
+absl::StatusOr<std::optional<JobHandle>> Admission::FindMade(const RequestKey& request) {
+  MutexLock lock(request_ids_.mu());
+  JOBPOOL_ASSIGN_OR_RETURN(const std::string id, request_ids_.Find(request));
+  if (id.empty()) return std::nullopt;
+  JOBPOOL_ASSIGN_OR_RETURN(JobHandle made, reader_.Find(id));
+  return made;
 }
 
 absl::Status Admission::AddEntry(JobSpec spec, Entries& entries) {
@@ -158,27 +171,68 @@ std::vector<int64_t> Admission::CountPlaces(const Entries& entries) const {
   return places;
 }
 
-absl::Status Admission::Insert(Entries& entries, const std::shared_ptr<Waiter>& waiter) {
+// Of requests that have not made their job before: those may come again when it has passed.
+absl::Status Admission::CheckDeadlines(const Entries& entries) const {
+  std::vector<FieldViolation> violations;
+  for (size_t i = 0; i < entries.size(); ++i) {
+    const absl::Time deadline = entries[i].record.Options().deadline_time;
+    if (!entries[i].IsNew(i) || deadline == absl::InfiniteFuture() || deadline > clock_.Now()) continue;
+    const std::string prefix = entries.size() > 1 ? absl::StrCat("requests[", i, "].") : "";
+    violations.push_back({prefix + "job.deadline_time", "has passed"});
+  }
+  return violations.empty() ? absl::OkStatus() : InvalidFieldsError(violations);
+}
+
+// Places in the pools, and in the kinds' rates: all or none.
+absl::Status Admission::Reserve(const Entries& entries) {
   if (entries.size() == 1) {  // without counting
-    if (!entries.front().IsNew(0)) return absl::OkStatus();
     JOBPOOL_RETURN_IF_ERROR(entries.front().pool->Reserve(1));
-    absl::Status inserted = InsertReserved(entries, waiter);
-    if (!inserted.ok()) entries.front().pool->Release(1);
-    return inserted;
+    absl::Status status = kinds_.TrySubmit(entries.front().kind(), 1);
+    if (!status.ok()) entries.front().pool->Release(1);
+    return status;
   }
   const std::vector<int64_t> places = CountPlaces(entries);
+  const std::array<int64_t, kKindCount> of_kind = CountKinds(entries);
   const auto& pools = pools_.all();
   absl::Status status;
   size_t reserved = 0;
-  for (; reserved < pools.size(); ++reserved) {
+  for (; reserved < pools.size() && status.ok(); ++reserved) {
     status = pools[reserved]->Reserve(places[pools[reserved]->index()]);
-    if (!status.ok()) break;
   }
-  if (status.ok()) status = InsertReserved(entries, waiter);
-  if (!status.ok()) {
-    for (size_t i = 0; i < reserved; ++i) pools[i]->Release(places[pools[i]->index()]);
+  if (!status.ok()) --reserved;
+  size_t kinds = 0;
+  for (; kinds < kKindCount && status.ok(); ++kinds) {
+    status = kinds_.TrySubmit(static_cast<Kind>(kinds), of_kind[kinds]);
   }
+  if (status.ok()) return status;
+  for (size_t i = 0; i + 1 < kinds; ++i) kinds_.TakeBack(static_cast<Kind>(i), of_kind[i]);
+  for (size_t i = 0; i < reserved; ++i) pools[i]->Release(places[pools[i]->index()]);
   return status;
+}
+
+void Admission::Release(const Entries& entries) {
+  for (size_t i = 0; i < entries.size(); ++i) {
+    if (!entries[i].IsNew(i)) continue;
+    entries[i].pool->Release(1);
+    kinds_.TakeBack(entries[i].kind(), 1);
+  }
+}
+
+std::array<int64_t, kKindCount> Admission::CountKinds(const Entries& entries) {
+  std::array<int64_t, kKindCount> count{};
+  for (size_t i = 0; i < entries.size(); ++i) {
+    count[static_cast<size_t>(entries[i].kind())] += entries[i].IsNew(i);
+  }
+  return count;
+}
+
+absl::Status Admission::Insert(Entries& entries, const std::shared_ptr<Waiter>& waiter) {
+  if (entries.size() == 1 && !entries.front().IsNew(0)) return absl::OkStatus();
+  JOBPOOL_RETURN_IF_ERROR(CheckDeadlines(entries));
+  JOBPOOL_RETURN_IF_ERROR(Reserve(entries));
+  absl::Status inserted = InsertReserved(entries, waiter);
+  if (!inserted.ok()) Release(entries);
+  return inserted;
 }
 
 absl::Status Admission::InsertReserved(Entries& entries, const std::shared_ptr<Waiter>& waiter) {
@@ -188,6 +242,13 @@ absl::Status Admission::InsertReserved(Entries& entries, const std::shared_ptr<W
     JobRecord made = entry.record;
     made.number = number;
     made.create_time = clock_.Now();
+    const absl::Time schedule_time = made.Options().schedule_time;
+    if (schedule_time > made.create_time) {
+      made.state = JobState::kScheduled;
+      auto options = std::make_shared<JobOptions>(made.Options());
+      options->ready_time = schedule_time;
+      made.options = std::move(options);
+    }
     if (!entry.own_id) made.id = ids_.Next(made.create_time);
     auto job = std::make_shared<LiveJob>(std::move(made));
     if (waiter != nullptr) job->AddWaiter(waiter);
@@ -211,11 +272,9 @@ absl::Status Admission::InsertReserved(Entries& entries, const std::shared_ptr<W
 }
 
 void Admission::Enqueue(const Entry& entry) {
-  LiveJob& job = *entry.added;
-  metrics_.Submitted(static_cast<size_t>(job.kind()), entry.pool->index());
-  entry.pool->Enqueue(entry.added);
-  // Who cancelled it between the table and the queue could not take it out of there.
-  if (IsEnded(job.EndState())) entry.pool->Remove(job);
+  metrics_.Submitted(static_cast<size_t>(entry.added->kind()), entry.pool->index());
+  const bool scheduled = entry.record.Options().schedule_time > entry.added->create_time();
+  entry.pool->Accept(entry.added, scheduled ? JobState::kScheduled : JobState::kQueued);
 }
 
 }  // namespace jobpool

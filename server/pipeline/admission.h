@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <memory>
 #include <optional>
@@ -12,6 +13,7 @@
 #include "server/job/job_id.h"
 #include "server/pipeline/job_reader.h"
 #include "server/pipeline/job_table.h"
+#include "server/pipeline/kind_limits.h"
 #include "server/pipeline/live_job.h"
 #include "server/pipeline/pool_set.h"
 #include "server/pipeline/request_ids.h"
@@ -33,12 +35,14 @@ class Admission {
  public:
   /// All outlive it. `seed`: random, for job ids.
   Admission(PoolSet& pools, JobTable& table, const JobReader& reader, const JobStore& store,
-            RequestIds& request_ids, JobMetrics& metrics, const Clock& clock, uint64_t seed)
+            RequestIds& request_ids, KindLimits& kinds, JobMetrics& metrics, const Clock& clock,
+            uint64_t seed)
       : pools_(pools),
         table_(table),
         reader_(reader),
         store_(store),
         request_ids_(request_ids),
+        kinds_(kinds),
         metrics_(metrics),
         clock_(clock),
         ids_(seed) {}
@@ -60,6 +64,9 @@ class Admission {
   /// request that has made its job before, with that job.
   absl::StatusOr<std::vector<JobRecord>> Validate(std::vector<JobSpec> specs);
 
+  /// The job that the same request has made before, if it has. Errors as of Submit.
+  absl::StatusOr<std::optional<JobHandle>> FindMade(const RequestKey& request);
+
  private:
   // One of the jobs that come in together.
   struct Entry {
@@ -71,6 +78,7 @@ class Admission {
     JobHandle made_before;           // by the same request
     std::shared_ptr<LiveJob> added;  // of a new one that was accepted
 
+    Kind kind() const { return KindOf(record.work); }
     bool IsNew(size_t own_index) const {
       return first == own_index && made_before.live == nullptr && made_before.ended == nullptr;
     }
@@ -82,6 +90,10 @@ class Admission {
   absl::Status FindMadeBefore(Entries& entries) ABSL_EXCLUSIVE_LOCKS_REQUIRED(request_ids_.mu());
   // How many of the entries are new, for each pool by its index.
   std::vector<int64_t> CountPlaces(const Entries& entries) const;
+  static std::array<int64_t, kKindCount> CountKinds(const Entries& entries);
+  absl::Status CheckDeadlines(const Entries& entries) const;
+  absl::Status Reserve(const Entries& entries);
+  void Release(const Entries& entries);
   absl::Status Insert(Entries& entries, const std::shared_ptr<Waiter>& waiter);
   absl::Status InsertReserved(Entries& entries, const std::shared_ptr<Waiter>& waiter);
   void Enqueue(const Entry& entry);
@@ -91,6 +103,7 @@ class Admission {
   const JobReader& reader_;
   const JobStore& store_;
   RequestIds& request_ids_;
+  KindLimits& kinds_;
   JobMetrics& metrics_;
   const Clock& clock_;
   JobIdMaker ids_;

@@ -19,23 +19,36 @@ bool Completion::End(const std::shared_ptr<LiveJob>& job, JobState from, JobStat
   if (const absl::Status stored = store_.Put(ended); !stored.ok()) {
     Log().error("job not stored job=jobs/{} error=\"{}\"", ended->id, std::string(stored.message()));
   }
-  Count(*ended);
+  Count(*ended, from);
   log_.Ended(*ended);
   Waiters waiters;
   table_.Erase(*job, [&] { waiters = job->FinishEnd(ended); });
+  const JobOptions& options = ended->Options();
+  if (options.deadline_time != absl::InfiniteFuture() || options.ready_time != absl::InfinitePast()) {
+    timers_.Disarm(*job);
+  }
   for (const auto& [key, waiter] : waiters) waiter->OnJobEnd(ended);
   return true;
 }
 
-void Completion::Count(const JobRecord& job) {
+void Completion::Retried(const LiveJob& job, const absl::Status& error) {
+  const JobRecord record = job.Snapshot().record;
+  const auto kind = static_cast<size_t>(job.kind());
+  CountAttempt(kind, record.attempts.back());
+  metrics_.Retried(kind);
+  log_.Retried(record, error);
+}
+
+void Completion::CountAttempt(size_t kind, const Attempt& attempt) {
+  metrics_.Ran(kind, attempt.end_time - attempt.start_time,
+               attempt.usage.user_cpu_time + attempt.usage.system_cpu_time);
+}
+
+void Completion::Count(const JobRecord& job, JobState from) {
   const auto kind = static_cast<size_t>(KindOf(job.work));
   const auto pool = static_cast<size_t>(std::find(pools_.begin(), pools_.end(), *job.pool) - pools_.begin());
   const auto end_state = static_cast<size_t>(job.state) - static_cast<size_t>(JobState::kSucceeded);
-  if (!job.attempts.empty()) {
-    const Attempt& attempt = job.attempts.back();
-    metrics_.Ran(kind, attempt.end_time - attempt.start_time,
-                 attempt.usage.user_cpu_time + attempt.usage.system_cpu_time);
-  }
+  if (from == JobState::kRunning) CountAttempt(kind, job.attempts.back());
   if (job.state == JobState::kCancelled && ReasonOf(job.outcome->error) == "INTERRUPTED") {
     metrics_.Interrupted();
   }

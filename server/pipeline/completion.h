@@ -6,19 +6,26 @@
 
 #include "server/pipeline/job_log.h"
 #include "server/pipeline/job_table.h"
+#include "server/pipeline/job_timers.h"
 #include "server/pipeline/live_job.h"
 #include "server/store/job_store.h"
 #include "server/telemetry/job_metrics.h"
 
 namespace jobpool {
 
-/// The one writer of ends: records a job's end, then announces it. Thread-safe.
+/// The one writer of ends: records a job's end, then announces it. Counts what
+/// attempts come to. Thread-safe.
 class Completion {
  public:
   /// All outlive it. `pools`: the names, in the order of the metrics' indexes.
-  Completion(JobTable& table, JobStore& store, JobMetrics& metrics, JobLog& log,
+  Completion(JobTable& table, JobStore& store, JobTimers& timers, JobMetrics& metrics, JobLog& log,
              std::vector<std::string> pools)
-      : table_(table), store_(store), metrics_(metrics), log_(log), pools_(std::move(pools)) {}
+      : table_(table),
+        store_(store),
+        timers_(timers),
+        metrics_(metrics),
+        log_(log),
+        pools_(std::move(pools)) {}
 
   /// Takes `job` from state `from` to its end. Returns false, and does nothing,
   /// if it is in another state, or already on its way there. When this returns, everybody who waited has been
@@ -26,11 +33,16 @@ class Completion {
   bool End(const std::shared_ptr<LiveJob>& job, JobState from, JobState end, ResourceUsage usage,
            Outcome how);
 
+  /// An attempt of `job` has failed with `error` and will be followed by another.
+  void Retried(const LiveJob& job, const absl::Status& error);
+
  private:
-  void Count(const JobRecord& job);
+  void Count(const JobRecord& job, JobState from);
+  void CountAttempt(size_t kind, const Attempt& attempt);
 
   JobTable& table_;
   JobStore& store_;
+  JobTimers& timers_;
   JobMetrics& metrics_;
   JobLog& log_;
   const std::vector<std::string> pools_;

@@ -9,66 +9,155 @@
 namespace jobpool {
 namespace {
 
-absl::Status EndedError(const JobRecord& job) {
-  return JobEndedError(JobName(job.id), JobStateName(job.state));
+absl::Status EndedError(const std::string& id, JobState state) {
+  return JobEndedError(JobName(id), JobStateName(state));
+}
+
+absl::Status Apply(const JobUpdate& update, absl::Time now, bool withdrawn, JobRecord& record) {
+  const std::string name = JobName(record.id);
+  if (!update.etag.empty() && update.etag != record.Etag()) return EtagMismatchError(name, update.etag);
+  const bool postponed = update.schedule_time.has_value() && *update.schedule_time > now;
+  // One that is queued, but not in the queue any more, is about to run.
+  const bool taken = postponed && record.state == JobState::kQueued && !withdrawn;
+  if (update.ChangesPlan() && (record.state == JobState::kRunning || taken)) {
+    return JobRunningError(name, JobStateName(JobState::kRunning));
+  }
+  auto options = std::make_shared<JobOptions>(record.Options());
+  if (update.display_name.has_value()) options->display_name = *update.display_name;
+  if (update.labels.has_value()) options->labels = *update.labels;
+  if (update.priority.has_value()) record.priority = *update.priority;
+  if (update.deadline_time.has_value()) options->deadline_time = *update.deadline_time;
+  if (update.schedule_time.has_value()) options->schedule_time = *update.schedule_time;
+  if (postponed) {
+    options->ready_time = *update.schedule_time;
+    record.state = JobState::kScheduled;
+  } else if (update.schedule_time.has_value() && record.state == JobState::kScheduled) {
+    options->ready_time = now;
+    record.state = JobState::kQueued;
+  }
+  if (update.deadline_time.has_value() && options->deadline_time <= now) {
+    return InvalidFieldsError({{"job.deadline_time", "has passed"}});
+  }
+  if (update.ChangesPlan() && options->deadline_time <= options->schedule_time) {
+    return InvalidFieldsError({{"job.deadline_time", "must be after schedule_time"}});
+  }
+  record.options = std::move(options);
+  return absl::OkStatus();
+}
+
+// What the options of `record` hold in memory, beside it.
+int64_t OptionBytes(const JobRecord& record) {
+  return record.options != nullptr ? static_cast<int64_t>(record.options->Bytes()) : 0;
 }
 
 }  // namespace
 
 absl::StatusOr<JobSnapshot> Control::Cancel(const std::string& id) {
   JOBPOOL_ASSIGN_OR_RETURN(const JobHandle job, reader_.Find(id));
-  if (job.live == nullptr) return EndedError(*job.ended);
-  if (const JobState state = job.live->Snapshot().record.state; IsEnded(state)) {
-    return JobEndedError(JobName(id), JobStateName(state));
-  }
+  if (job.live == nullptr) return EndedError(id, job.ended->state);
+  if (const JobState state = job.live->Snapshot().record.state; IsEnded(state)) return EndedError(id, state);
   Cancel(job.live, CancelReason::kRequested);
   return job.live->Snapshot();
 }
 
 void Control::Cancel(const std::shared_ptr<LiveJob>& job, CancelReason reason) {
-  if (job->AskToEnd(reason) != JobState::kQueued) return;
-  Outcome outcome;
-  outcome.end_time = clock_.Now();
-  outcome.error = JobCancelledError(reason);
-  if (completion_.End(job, JobState::kQueued, JobState::kCancelled, {}, std::move(outcome))) {
-    pools_.Find(job->pool())->Remove(*job);
-  } else {
-    job->AskToEnd(reason);  // a worker has taken it meanwhile
-  }
+  pools_.Find(job->pool())->Stop(job, reason);
 }
 
 absl::StatusOr<JobSnapshot> Control::Update(const std::string& id, const JobUpdate& update) {
   JOBPOOL_ASSIGN_OR_RETURN(const JobHandle job, reader_.Find(id));
-  if (job.live == nullptr) return EndedError(*job.ended);
+  if (job.live == nullptr) return EndedError(id, job.ended->state);
+  JobSnapshot updated;
+  if (update.ChangesPlan()) {
+    JOBPOOL_ASSIGN_OR_RETURN(updated, ChangePlan(job.live, update));
+  } else {
+    JOBPOOL_ASSIGN_OR_RETURN(Changed changed, ChangeRecord(job.live, update, /*withdrawn=*/false));
+    updated = std::move(changed.job);
+  }
+  if (update.display_name.has_value() && updated.record.state == JobState::kRunning) {
+    registry_.RenameJob(updated.record.attempts.back().thread_id, id,
+                        [&] { return job.live->DisplayName(); });
+  }
+  return updated;
+}
+
+absl::StatusOr<JobSnapshot> Control::ChangePlan(const std::shared_ptr<LiveJob>& job,
+                                                const JobUpdate& update) {
+  Dispatcher& pool = *pools_.Find(job->pool());
+  MutexLock lock(plan_mu_);
+  // One that shall wait for its time must not start meanwhile.
+  const bool withdrawn =
+      update.schedule_time.has_value() && *update.schedule_time > clock_.Now() && pool.Withdraw(*job);
+  absl::StatusOr<Changed> changed = ChangeRecord(job, update, withdrawn);
+  if (!changed.ok()) {
+    if (withdrawn) pool.Requeue(job);
+    return changed.status();
+  }
+  const JobState after = changed->job.record.state;
+  if (withdrawn) {
+    pool.Accept(job, after);
+  } else if (changed->before == JobState::kScheduled && after == JobState::kQueued) {
+    pool.BecameReady(job);
+  } else if (update.priority.has_value() && pool.Withdraw(*job)) {
+    pool.Requeue(job);
+  }
+  timers_.Arm(job);
+  return std::move(changed->job);
+}
+
+absl::StatusOr<Control::Changed> Control::ChangeRecord(const std::shared_ptr<LiveJob>& job,
+                                                       const JobUpdate& update, bool withdrawn) {
+  // More than it can grow by is set aside first, so that what has grown is always paid for.
   JobOptions given;
   if (update.display_name.has_value()) given.display_name = *update.display_name;
   if (update.labels.has_value()) given.labels = *update.labels;
-  const auto most = static_cast<int64_t>(given.Bytes());  // that it can grow by
+  const auto most = static_cast<int64_t>(given.Bytes());
   JOBPOOL_RETURN_IF_ERROR(table_.AddBytes(most));
   int64_t grown = 0;
-  std::optional<JobSnapshot> updated = job.live->UpdateOptions([&](JobOptions& options, bool is_first) {
-    grown -= is_first ? 0 : static_cast<int64_t>(options.Bytes());
-    if (update.display_name.has_value()) options.display_name = given.display_name;
-    if (update.labels.has_value()) options.labels = given.labels;
-    grown += static_cast<int64_t>(options.Bytes());
+  absl::Status refused;
+  JobState state_before = JobState::kQueued;
+  std::optional<JobSnapshot> updated = table_.Change(*job, [&] {
+    return job->Update([&](JobRecord& record) {
+      const int64_t before = OptionBytes(record);
+      state_before = record.state;
+      refused = Apply(update, clock_.Now(), withdrawn, record);
+      grown = refused.ok() ? OptionBytes(record) - before : 0;
+      return refused.ok();
+    });
   });
   table_.AddBytes(grown - most).IgnoreError();  // it is less
-  if (!updated.has_value()) return JobEndedError(JobName(id), JobStateName(job.live->EndState()));
-  if (update.display_name.has_value() && updated->record.state == JobState::kRunning) {
-    registry_.RenameJob(updated->record.attempts.back().thread_id, id,
-                        [&] { return job.live->DisplayName(); });
-  }
-  return *std::move(updated);
+  JOBPOOL_RETURN_IF_ERROR(refused);
+  if (!updated.has_value()) return EndedError(job->id(), job->EndState());
+  return Changed{*std::move(updated), state_before};
 }
 
-absl::Status Control::Delete(const std::string& id) {
+// One that has ended since it was found has left the table with that: look again.
+absl::StatusOr<EndedJob> Control::FindEnded(const std::string& id) const {
   for (;;) {
     JOBPOOL_ASSIGN_OR_RETURN(const JobHandle job, reader_.Find(id));
-    if (job.live == nullptr) break;
-    // One that has ended since it was found has left the table with that: look again.
+    if (job.live == nullptr) return job.ended;
     const JobState state = job.live->Snapshot().record.state;
     if (!IsEnded(state)) return JobNotEndedError(JobName(id), JobStateName(state));
   }
+}
+
+absl::StatusOr<JobSpec> Control::SpecOfRetry(const std::string& id) const {
+  JOBPOOL_ASSIGN_OR_RETURN(const EndedJob job, FindEnded(id));
+  JobSpec spec;
+  spec.work = job->work;
+  spec.pool = *job->pool;
+  spec.daemon = job->daemon;
+  spec.priority = job->priority;
+  spec.options = job->Options();
+  spec.options.schedule_time = absl::InfinitePast();
+  spec.options.ready_time = absl::InfinitePast();
+  spec.options.deadline_time = absl::InfiniteFuture();
+  spec.options.retry_of = id;
+  return spec;
+}
+
+absl::Status Control::Delete(const std::string& id) {
+  JOBPOOL_RETURN_IF_ERROR(FindEnded(id).status());
   JOBPOOL_ASSIGN_OR_RETURN(const bool deleted, store_.Delete(id));
   return deleted ? absl::OkStatus() : JobNotFoundError(JobName(id));
 }
@@ -81,6 +170,17 @@ size_t Control::CancelWhere(const std::function<bool(const LiveJob&)>& chosen, C
     ++count;
   }
   return count;
+}
+
+size_t Control::CancelLaterThan(absl::Time time, CancelReason reason) {
+  for (const auto& pool : pools_.all()) pool->SetLastReadyTime(time);
+  return CancelWhere(
+      [&](const LiveJob& job) {
+        const JobState state = job.EndState();
+        if (state == JobState::kScheduled) return job.ReadyTime() > time;
+        return state == JobState::kQueued && pools_.Find(job.pool())->state() == PoolState::kPaused;
+      },
+      reason);
 }
 
 }  // namespace jobpool

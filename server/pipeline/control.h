@@ -6,10 +6,12 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "server/base/cancel_token.h"
 #include "server/base/clock.h"
-#include "server/pipeline/completion.h"
+#include "server/base/mutex.h"
 #include "server/pipeline/job_reader.h"
+#include "server/pipeline/job_timers.h"
 #include "server/pipeline/pool_set.h"
 #include "server/workers/thread_registry.h"
 
@@ -17,33 +19,45 @@ namespace jobpool {
 
 /// What UpdateJob changes; what is unset stays.
 struct JobUpdate {
-  std::optional<std::string> display_name;
-  std::optional<Labels> labels;
+  std::optional<std::string> display_name = {};
+  std::optional<Labels> labels = {};
+  std::optional<uint8_t> priority = {};
+  std::optional<absl::Time> schedule_time = {};  // the infinite past: none any more
+  std::optional<absl::Time> deadline_time = {};  // the infinite future: none any more
+  std::string etag = {};                         // that of the job which it is for; empty: whichever
+
+  /// Whether it changes what only a job that does not run can have changed.
+  bool ChangesPlan() const { return priority || schedule_time || deadline_time; }
 };
 
 /// What callers do to jobs after they were accepted. Thread-safe.
 class Control {
  public:
   /// All outlive it.
-  Control(JobTable& table, JobStore& store, const JobReader& reader, PoolSet& pools, Completion& completion,
+  Control(JobTable& table, JobStore& store, const JobReader& reader, PoolSet& pools, JobTimers& timers,
           ThreadRegistry& registry, const Clock& clock)
       : table_(table),
         store_(store),
         reader_(reader),
         pools_(pools),
-        completion_(completion),
+        timers_(timers),
         registry_(registry),
         clock_(clock) {}
 
-  /// Ends a queued job, asks a running one to end; answers with the job as it
+  /// Ends a job that waits, asks a running one to end; answers with the job as it
   /// stands then. NOT_FOUND; FAILED_PRECONDITION: it has ended.
   absl::StatusOr<JobSnapshot> Cancel(const std::string& id);
 
   /// As Cancel for a job at hand; nothing happens if it has ended.
   void Cancel(const std::shared_ptr<LiveJob>& job, CancelReason reason);
 
-  /// NOT_FOUND; FAILED_PRECONDITION: it has ended.
+  /// NOT_FOUND; FAILED_PRECONDITION: it has ended, or runs; ABORTED: the etag is that
+  /// of another state; INVALID_ARGUMENT: the new times do not go together.
   absl::StatusOr<JobSnapshot> Update(const std::string& id, const JobUpdate& update);
+
+  /// What another job like an ended one would ask for. NOT_FOUND;
+  /// FAILED_PRECONDITION: it has not ended.
+  absl::StatusOr<JobSpec> SpecOfRetry(const std::string& id) const;
 
   /// NOT_FOUND; FAILED_PRECONDITION: it has not ended.
   absl::Status Delete(const std::string& id);
@@ -51,14 +65,35 @@ class Control {
   /// Cancels every live job for which `chosen` is true. Returns how many.
   size_t CancelWhere(const std::function<bool(const LiveJob&)>& chosen, CancelReason reason);
 
+  /// Cancels the jobs that cannot start before `time`, since they are scheduled for
+  /// later or their pool is paused, and those that would be later. Returns how many
+  /// now.
+  size_t CancelLaterThan(absl::Time time, CancelReason reason);
+
  private:
+  // A job after a change, and its state before.
+  struct Changed {
+    JobSnapshot job;
+    JobState before;
+  };
+
+  absl::StatusOr<JobSnapshot> ChangePlan(const std::shared_ptr<LiveJob>& job, const JobUpdate& update);
+  // `withdrawn`: it is not in its queue, and cannot start.
+  absl::StatusOr<Changed> ChangeRecord(const std::shared_ptr<LiveJob>& job, const JobUpdate& update,
+                                       bool withdrawn);
+  absl::StatusOr<EndedJob> FindEnded(const std::string& id) const;
+
   JobTable& table_;
   JobStore& store_;
   const JobReader& reader_;
   PoolSet& pools_;
-  Completion& completion_;
+  JobTimers& timers_;
   ThreadRegistry& registry_;
   const Clock& clock_;
+
+  // Held while a job's plan is changed, beginning with its place in the queue: two changes do not take
+  // each other's half for the whole. Before all other locks.
+  Mutex plan_mu_;
 };
 
 }  // namespace jobpool

@@ -31,15 +31,30 @@ absl::StatusOr<Result> RunHandler(const Handler& handler, const Work& work, RunC
   }
 }
 
+// The state that a job ends in that was asked to end, and why.
+JobState EndOf(CancelReason reason, const JobOptions& options, absl::Status* error) {
+  switch (reason) {
+    case CancelReason::kTimeout:
+      *error = AttemptTimedOutError(options.timeout);
+      return JobState::kFailed;
+    case CancelReason::kDeadline:
+      *error = DeadlinePassedError(options.deadline_time);
+      return JobState::kFailed;
+    default:
+      *error = JobCancelledError(reason);
+      return JobState::kCancelled;
+  }
+}
+
 // How the attempt turned out: the state that it leads to, and why.
-JobState Judge(absl::StatusOr<Result> result, const CancelToken& cancel, Outcome* outcome) {
+JobState Judge(absl::StatusOr<Result> result, const CancelToken& cancel, const JobOptions& options,
+               Outcome* outcome) {
   if (result.ok()) {
     outcome->result = *std::move(result);
     return JobState::kSucceeded;
   }
   if (absl::IsCancelled(result.status()) && cancel.cancelled()) {
-    outcome->error = JobCancelledError(cancel.reason());
-    return JobState::kCancelled;
+    return EndOf(cancel.reason(), options, &outcome->error);
   }
   outcome->error = WorkFailedError(result.status());
   return JobState::kFailed;
@@ -51,54 +66,174 @@ Dispatcher::Dispatcher(PoolOptions options, size_t index, const Dependencies& de
     : name_(std::make_shared<const std::string>(options.name)),
       index_(index),
       to_(dependencies),
+      clock_(dependencies.timer.clock()),
       max_queued_jobs_(options.max_queued_jobs),
+      last_ready_time_(absl::ToUnixNanos(absl::InfiniteFuture())),
       options_(std::move(options)),
+      starts_(options_.max_starts_per_second),
+      submits_(options_.max_submits_per_second),
       executor_(std::make_unique<ThreadPool>(ThreadPoolOptions{*name_, ThreadRole::kWorker, SizeOf(options_)},
-                                             to_.registry, *this, to_.clock)) {}
+                                             to_.registry, *this, clock_)) {}
 
-Dispatcher::~Dispatcher() { Stop(); }
+Dispatcher::~Dispatcher() { StopWorkers(); }
 
 absl::Status Dispatcher::Reserve(int64_t places) {
+  if (places == 0) return absl::OkStatus();
+  if (draining_.load()) return PoolDrainingError(PoolName(*name_));
   const int64_t max = max_queued_jobs_.load();
-  if (AddUpTo(reserved_, places, max)) return absl::OkStatus();
-  return QueueFull(std::max<int64_t>(1, reserved_.load() + places - max));
+  if (!AddUpTo(reserved_, places, max)) {
+    return QueueFull(std::max<int64_t>(1, reserved_.load() + places - max));
+  }
+  MutexLock lock(mu_);
+  const MonotonicTime now = clock_.Monotonic();
+  if (submits_.Take(now, places)) return absl::OkStatus();
+  reserved_.fetch_sub(places);
+  return RateReachedError(PoolName(*name_), submits_.rate(), absl::FromChrono(submits_.NextTime() - now));
 }
 
 void Dispatcher::Release(int64_t places) { reserved_.fetch_sub(places); }
 
 absl::Status Dispatcher::CheckRoom(int64_t places) const {
+  if (places == 0) return absl::OkStatus();
+  if (draining_.load()) return PoolDrainingError(PoolName(*name_));
   const int64_t missing = reserved_.load() + places - max_queued_jobs_.load();
-  return missing <= 0 || places == 0 ? absl::OkStatus() : QueueFull(missing);
+  return missing <= 0 ? absl::OkStatus() : QueueFull(missing);
 }
 
-void Dispatcher::Enqueue(std::shared_ptr<LiveJob> job) {
+// A full queue has room again when as many jobs as places are missing have been taken from it; the bounds
+// keep clients from hammering, and from giving up.
+absl::Status Dispatcher::QueueFull(int64_t missing_places) const {
+  absl::Duration interval;
   {
     MutexLock lock(mu_);
-    if (queue_.size() == 0) last_take_ = to_.clock.Monotonic();
-    queue_.Push(std::move(job));
-    ready_.store(static_cast<int64_t>(queue_.size()));
+    interval = drain_rate_.Interval(clock_.Monotonic());
+  }
+  const absl::Duration delay =
+      std::clamp(interval * static_cast<double>(missing_places), absl::Milliseconds(100), absl::Minutes(1));
+  return QueueFullError(PoolName(*name_), max_queued_jobs_.load(), delay);
+}
+
+void Dispatcher::Accept(const std::shared_ptr<LiveJob>& job, JobState given) {
+  if (given == JobState::kScheduled) {
+    scheduled_.fetch_add(1);
+    AwaitTime(job);
+    return;
+  }
+  if (job->Options()->deadline_time != absl::InfiniteFuture()) to_.job_timers.Arm(job);
+  Enqueue(job);
+}
+
+void Dispatcher::AwaitTime(const std::shared_ptr<LiveJob>& job) {
+  to_.job_timers.Arm(job);
+  if (job->ReadyTime() > absl::FromUnixNanos(last_ready_time_.load())) Stop(job, CancelReason::kInterrupted);
+}
+
+void Dispatcher::MakeReady(const std::shared_ptr<LiveJob>& job) {
+  if (!to_.table.Change(*job, [&] { return job->MakeReady(clock_.Now()); })) {
+    // The time of day has gone back since the timer was due, or another was set.
+    if (job->EndState() == JobState::kScheduled) to_.job_timers.Arm(job);
+    return;
+  }
+  BecameReady(job);
+}
+
+void Dispatcher::BecameReady(const std::shared_ptr<LiveJob>& job) {
+  scheduled_.fetch_sub(1);
+  Enqueue(job);
+}
+
+void Dispatcher::Expire(const std::shared_ptr<LiveJob>& job) {
+  if (clock_.Now() < job->Options()->deadline_time) {
+    to_.job_timers.Arm(job);
+  } else {
+    Stop(job, CancelReason::kDeadline);
+  }
+}
+
+void Dispatcher::Requeue(const std::shared_ptr<LiveJob>& job) { Enqueue(job); }
+
+void Dispatcher::Enqueue(const std::shared_ptr<LiveJob>& job) {
+  {
+    MutexLock lock(mu_);
+    if (queue_.size() == 0) drain_rate_.Begin(clock_.Monotonic());
+    queue_.Push(job, job->priority());
+    CountReady();
   }
   executor_->Notify();
+  // Who ended it before it was in the queue could not take it out of there.
+  if (IsEnded(job->EndState()) && Withdraw(*job)) Release(1);
 }
 
-void Dispatcher::Remove(LiveJob& job) {
+bool Dispatcher::Withdraw(LiveJob& job) {
   MutexLock lock(mu_);
-  if (!queue_.Remove(job)) return;
-  ready_.store(static_cast<int64_t>(queue_.size()));
-  reserved_.fetch_sub(1);
+  if (!queue_.Remove(job)) return false;
+  CountReady();
+  return true;
 }
 
-PoolLoad Dispatcher::Load() const {
-  PoolLoad load;
-  load.running_jobs = running_.load();
-  MutexLock lock(mu_);
-  load.queued_jobs = static_cast<int64_t>(queue_.size());
-  if (queue_.front() != nullptr) load.oldest_queued_time = queue_.front()->create_time();
-  return load;
+void Dispatcher::CountReady() {
+  const bool none = state_ == PoolState::kPaused || rate_reached_ || queue_.Next(held_) == nullptr;
+  ready_.store(none ? 0 : static_cast<int64_t>(queue_.size()));
+  if (none && queue_.size() > 0) pass_on_ = true;
+}
+
+void Dispatcher::NotifyReady() {
+  {
+    MutexLock lock(mu_);
+    pass_on_ = true;
+    CountReady();
+  }
+  Kick();
+}
+
+void Dispatcher::LetGo(Kind kind) {
+  {
+    MutexLock lock(mu_);
+    held_.reset(static_cast<size_t>(kind));
+  }
+  NotifyReady();
 }
 
 void Dispatcher::Kick() {
   if (HasWork()) executor_->Notify();
+}
+
+void Dispatcher::SetState(PoolState state) {
+  {
+    MutexLock lock(mu_);
+    state_ = state;
+    draining_.store(state == PoolState::kDraining);
+  }
+  NotifyReady();
+}
+
+PoolState Dispatcher::state() const {
+  MutexLock lock(mu_);
+  return state_;
+}
+
+PoolLoad Dispatcher::Load() const {
+  PoolLoad load;
+  load.scheduled_jobs = std::max<int64_t>(0, scheduled_.load());  // counted up a moment after it is seen
+  load.running_jobs = running_.load();
+  load.lost_threads = executor_->lost();
+  load.retiring_threads = load.lost_threads + executor_->beyond_max();
+  MutexLock lock(mu_);
+  load.queued_jobs = static_cast<int64_t>(queue_.size());
+  load.oldest_queued_time = queue_.OldestReadyTime();
+  return load;
+}
+
+QueuePlace Dispatcher::PlaceOf(const LiveJob& job) const {
+  QueuePlace place;
+  MutexLock lock(mu_);
+  place.ahead = queue_.Ahead(job);
+  place.state = state_;
+  place.kind_held = held_[static_cast<size_t>(job.kind())];
+  place.rate_reached = rate_reached_;
+  place.all_workers_busy = running_.load() >= options_.max_threads;
+  place.interval = drain_rate_.Interval(clock_.Monotonic());
+  return place;
 }
 
 PoolOptions Dispatcher::options() const {
@@ -111,49 +246,58 @@ void Dispatcher::Reconfigure(const PoolOptions& options) {
     MutexLock lock(mu_);
     options_ = options;
     options_.name = *name_;
+    starts_.SetRate(options.max_starts_per_second);
+    submits_.SetRate(options.max_submits_per_second);
+    rate_reached_ = false;
   }
   max_queued_jobs_.store(options.max_queued_jobs);
   executor_->Resize(SizeOf(options));
-  // Where there may be more workers now, what waits has told the executor of itself in vain.
-  const int64_t waiting = std::min<int64_t>(ready_.load(), options.max_threads);
-  for (int64_t i = 0; i < waiting; ++i) executor_->Notify();
+  NotifyReady();
 }
 
-void Dispatcher::Stop() { executor_->Stop(); }
+void Dispatcher::StopWorkers() { executor_->Stop(); }
 
 std::shared_ptr<LiveJob> Dispatcher::Take() {
-  MutexLock lock(mu_);
-  std::shared_ptr<LiveJob> job = queue_.Pop();
-  if (job == nullptr) return nullptr;
-  ready_.store(static_cast<int64_t>(queue_.size()));
-  reserved_.fetch_sub(1);
-  // Only while jobs wait does the time between two takes say how fast they go.
-  if (queue_.size() == 0) {
-    last_take_.reset();
-  } else {
-    const MonotonicTime now = to_.clock.Monotonic();
-    if (last_take_.has_value()) {
-      const double interval = std::chrono::duration<double>(now - *last_take_).count();
-      take_interval_seconds_ += (std::min(interval, 60.0) - take_interval_seconds_) / 16;
-    }
-    last_take_ = now;
-  }
-  return job;
-}
-
-// A full queue has room again when as many jobs as places are missing have been taken from it; the bounds
-// keep clients from hammering, and from giving up.
-absl::Status Dispatcher::QueueFull(int64_t missing_places) const {
-  double interval = 0;
+  std::shared_ptr<LiveJob> job;
+  bool pass_on = false;
   {
     MutexLock lock(mu_);
-    if (last_take_.has_value()) {
-      interval = std::chrono::duration<double>(to_.clock.Monotonic() - *last_take_).count();
+    if (ready_.load() == 0) return nullptr;
+    const MonotonicTime now = clock_.Monotonic();
+    if (starts_.limited() && now < starts_.NextTime()) {
+      rate_reached_ = true;
+      to_.timer.At(starts_.NextTime(), [this] {
+        {
+          MutexLock timer_lock(mu_);
+          rate_reached_ = false;
+        }
+        NotifyReady();
+      });
+      CountReady();
+      return nullptr;
     }
-    interval = std::max(interval, take_interval_seconds_);
+    for (const LiveJob* next = queue_.Next(held_); next != nullptr; next = queue_.Next(held_)) {
+      if (to_.kinds.TryStart(next->kind(), *this)) {
+        job = queue_.Take(held_);
+        break;
+      }
+      held_.set(static_cast<size_t>(next->kind()));
+    }
+    if (job != nullptr) {
+      starts_.Take(now);
+      reserved_.fetch_sub(1);
+      if (queue_.size() > 0) {
+        drain_rate_.Took(now);
+      } else {
+        drain_rate_.End();
+        pass_on_ = false;
+      }
+    }
+    CountReady();
+    pass_on = pass_on_ && ready_.load() > 0;
   }
-  const double delay = std::clamp(interval * static_cast<double>(missing_places), 0.1, 60.0);
-  return QueueFullError(PoolName(*name_), max_queued_jobs_.load(), absl::Seconds(delay));
+  if (pass_on) executor_->Notify();
+  return job;
 }
 
 bool Dispatcher::RunOne(RegisteredThread& worker) {
@@ -166,15 +310,17 @@ bool Dispatcher::RunOne(RegisteredThread& worker) {
   attempt.thread_display_name = worker.display_name();
   attempt.os_thread_id = worker.os_thread_id();
   attempt.process_id = getpid();
-  attempt.start_time = to_.clock.Now();
+  attempt.start_time = clock_.Now();
   const absl::Time start_time = attempt.start_time;
   const auto control = std::make_shared<RunControl>();
   // Roll call shows the job from before it says that it runs until it is about
   // to say that it has ended.
   worker.BeginJob({job->id(), display_name, job->daemon(), start_time});
   running_.fetch_add(1);
-  if (!job->Start(std::move(attempt), control)) {  // cancelled while queued
+  if (!to_.table.Change(*job, [&] { return job->Start(std::move(attempt), control); })) {
+    // Cancelled, or scheduled for later, while queued.
     running_.fetch_sub(1);
+    to_.kinds.Ended(job->kind());
     worker.EndJob(/*ran=*/false);
     return true;
   }
@@ -182,20 +328,102 @@ bool Dispatcher::RunOne(RegisteredThread& worker) {
   if (job->DisplayName() != display_name) {  // was renamed meanwhile
     to_.registry.RenameJob(worker.id(), job->id(), [&] { return job->DisplayName(); });
   }
-  to_.metrics.Started(index_, start_time - job->create_time());
+  to_.metrics.Started(index_, start_time - job->ReadyTime());
+  std::optional<Timer::Id> timeout;
+  if (const absl::Duration limit = job->Timeout(); limit != absl::InfiniteDuration()) {
+    timeout = to_.timer.At(Later(clock_.Monotonic(), limit), [this, job, control] {
+      const Asked asked = job->AskToEnd(CancelReason::kTimeout, clock_.Now(), control.get());
+      if (asked.attempt != nullptr) SetGraceTimer(job, control);
+    });
+  }
 
   const ThreadUsage before = ThreadUsage::Now();
   absl::StatusOr<Result> result = RunHandler(to_.handlers.Find(job->kind()), job->work(), *control);
   const ThreadUsage after = ThreadUsage::Now();
 
-  Outcome outcome;
-  outcome.end_time = to_.clock.Now();
-  const JobState end = Judge(std::move(result), control->cancel, &outcome);
-  running_.fetch_sub(1);
+  if (timeout.has_value()) to_.timer.Cancel(*timeout);
   worker.EndJob(/*ran=*/true);
-  to_.completion.End(job, JobState::kRunning, end, {after.user - before.user, after.system - before.system},
-                     std::move(outcome));
+  if (control->decided.exchange(true)) {  // abandoned
+    to_.metrics.LateCompletion();
+  } else {
+    FinishAttempt(job, *control, std::move(result), {after.user - before.user, after.system - before.system});
+  }
   return true;
+}
+
+void Dispatcher::FinishAttempt(const std::shared_ptr<LiveJob>& job, RunControl& control,
+                               absl::StatusOr<Result> result, ResourceUsage usage) {
+  if (std::optional<Timer::Id> grace = control.TakeGraceTimer(); grace.has_value()) to_.timer.Cancel(*grace);
+  Outcome outcome;
+  outcome.end_time = clock_.Now();
+  const std::shared_ptr<const JobOptions> options = job->Options();
+  JobState end = Judge(std::move(result), control.cancel, *options, &outcome);
+  running_.fetch_sub(1);
+  to_.kinds.Ended(job->kind());
+  if (end == JobState::kFailed && options->retry.max_attempts > 1) {
+    if (TryRetry(job, control, outcome, usage)) return;
+    // It may have been asked to end for good since it was judged.
+    const CancelReason reason = control.cancel.reason();
+    if (reason != CancelReason::kNone && reason != CancelReason::kTimeout) {
+      end = EndOf(reason, *options, &outcome.error);
+    }
+  }
+  to_.completion.End(job, JobState::kRunning, end, usage, std::move(outcome));
+}
+
+bool Dispatcher::TryRetry(const std::shared_ptr<LiveJob>& job, const RunControl& control,
+                          const Outcome& outcome, ResourceUsage usage) {
+  // It was accepted once: a full queue does not keep it out.
+  reserved_.fetch_add(1);
+  scheduled_.fetch_add(1);
+  const bool retried = to_.table.Change(
+      *job, [&] { return job->Retry(control, outcome.end_time, usage, outcome.error, to_.random()); });
+  if (!retried) {
+    scheduled_.fetch_sub(1);
+    reserved_.fetch_sub(1);
+    return false;
+  }
+  to_.completion.Retried(*job, outcome.error);
+  AwaitTime(job);
+  return true;
+}
+
+void Dispatcher::Stop(const std::shared_ptr<LiveJob>& job, CancelReason reason) {
+  for (;;) {
+    const absl::Time now = clock_.Now();
+    const Asked asked = job->AskToEnd(reason, now);
+    if (asked.attempt != nullptr) SetGraceTimer(job, asked.attempt);
+    if (IsEnded(asked.state) || asked.state == JobState::kRunning) return;
+    Outcome outcome;
+    outcome.end_time = now;
+    const JobState end = EndOf(reason, *job->Options(), &outcome.error);
+    if (to_.completion.End(job, asked.state, end, {}, std::move(outcome))) {
+      if (asked.state == JobState::kScheduled) {
+        scheduled_.fetch_sub(1);
+        Release(1);
+      } else if (Withdraw(*job)) {
+        Release(1);
+      }
+      return;
+    }
+    // Its state has changed meanwhile.
+  }
+}
+
+void Dispatcher::SetGraceTimer(const std::shared_ptr<LiveJob>& job, const Control& control) {
+  const absl::Duration grace = options().stop_grace;
+  control->SetGraceTimer(
+      to_.timer.At(Later(clock_.Monotonic(), grace), [this, job, control] { Abandon(job, control); }));
+}
+
+// The thread is lost to the pool, and the job goes on without it.
+void Dispatcher::Abandon(const std::shared_ptr<LiveJob>& job, const Control& control) {
+  if (control->decided.exchange(true)) return;
+  const uint64_t thread_id = job->MarkAbandoned(clock_.Now());
+  executor_->Replace(thread_id);
+  to_.metrics.Abandoned(static_cast<size_t>(job->kind()));
+  to_.log.Abandoned(job->id(), thread_id);
+  FinishAttempt(job, *control, absl::CancelledError("abandoned"), {});
 }
 
 }  // namespace jobpool

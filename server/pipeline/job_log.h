@@ -7,7 +7,7 @@
 
 namespace jobpool {
 
-/// One log line for each start and each end of a job: at level info up to 100 a
+/// One log line for each start and each end of an attempt of a job: at level info up to 100 a
 /// second, with how many were left out; at level debug all of them. Thread-safe.
 class JobLog {
  public:
@@ -16,6 +16,10 @@ class JobLog {
   void Started(const std::string& id, const std::string& display_name, Kind kind,
                const RegisteredThread& thread);
   void Ended(const JobRecord& job);
+  /// An attempt has failed and will be followed by another.
+  void Retried(const JobRecord& job, const absl::Status& error);
+  /// A thread did not listen when its job was asked to end. Never left out.
+  void Abandoned(const std::string& id, uint64_t thread_id);
 
  private:
   bool Wanted();

@@ -49,6 +49,15 @@ class JobTable {
 
   void set_max_bytes(int64_t max_bytes) { max_bytes_.store(max_bytes); }
 
+  /// Calls `change`, which may change the record of `job` by its own methods, so that
+  /// the table takes note of it. Returns what it returns.
+  template <typename Fn>
+  auto Change(LiveJob& job, Fn change) {
+    Shard& shard = ShardOf(job.id());
+    MutexLock lock(shard.mu);
+    return change();
+  }
+
   /// Calls `last`, if given, under the same lock: who finds the job in the table
   /// has not seen what `last` does. REQUIRES: `job` is in the table.
   void Erase(const LiveJob& job, const std::function<void()>& last = nullptr);

@@ -53,6 +53,7 @@ Waiters LiveJob::FinishEnd(const EndedJob& ended) {
   record_.attempts = ended->attempts;
   record_.outcome = ended->outcome;
   record_.state = ended->state;
+  record_.revision = ended->revision;
   control_.reset();
   return waiters_ != nullptr ? std::move(*std::exchange(waiters_, nullptr)) : Waiters();
 }
@@ -62,10 +63,65 @@ JobState LiveJob::EndState() const {
   return Ending() ? control_->ending : record_.state;
 }
 
-JobState LiveJob::AskToEnd(CancelReason reason) {
+uint8_t LiveJob::priority() const {
   MutexLock lock(mu_);
-  if (control_ != nullptr) control_->cancel.Cancel(reason);
-  return record_.state;
+  return record_.priority;
+}
+
+absl::Time LiveJob::ReadyTime() const {
+  MutexLock lock(mu_);
+  return record_.ReadyTime();
+}
+
+absl::Duration LiveJob::Timeout() const {
+  MutexLock lock(mu_);
+  return record_.Options().timeout;
+}
+
+std::shared_ptr<const JobOptions> LiveJob::Options() const {
+  static const auto* const defaults = new std::shared_ptr<const JobOptions>(std::make_shared<JobOptions>());
+  MutexLock lock(mu_);
+  return record_.options != nullptr ? record_.options : *defaults;
+}
+
+bool LiveJob::MakeReady(absl::Time now) {
+  MutexLock lock(mu_);
+  return !Ending() && record_.ReadyTime() <= now && record_.MakeReady();
+}
+
+bool LiveJob::Retry(const RunControl& control, absl::Time end_time, ResourceUsage usage,
+                    const absl::Status& error, double random) {
+  MutexLock lock(mu_);
+  const auto attempts = static_cast<int32_t>(record_.attempts.size());
+  const RetryPolicy& policy = record_.Options().retry;
+  if (attempts >= policy.max_attempts) return false;
+  const absl::Time ready_time = end_time + policy.Backoff(attempts, random);
+  const CancelReason reason = control.cancel.reason();
+  if (reason != CancelReason::kNone && reason != CancelReason::kTimeout) return false;
+  if (ready_time >= record_.Options().deadline_time) return false;
+  if (!record_.Retry(end_time, usage, error, ready_time)) return false;
+  control_.reset();
+  return true;
+}
+
+Asked LiveJob::AskToEnd(CancelReason reason, absl::Time now, const RunControl* attempt) {
+  MutexLock lock(mu_);
+  if (Ending()) return {control_->ending, nullptr};
+  if (record_.state != JobState::kRunning) return {record_.state, nullptr};
+  if (attempt != nullptr && attempt != control_.get()) return {record_.state, nullptr};
+  const bool first = !control_->cancel.cancelled();
+  control_->cancel.Cancel(reason);
+  if (!first) return {record_.state, nullptr};
+  record_.attempts.back().stop_steps.push_back({StopStep::Action::kAsked, now});
+  ++record_.revision;
+  return {record_.state, control_};
+}
+
+uint64_t LiveJob::MarkAbandoned(absl::Time now) {
+  MutexLock lock(mu_);
+  record_.attempts.back().stop_steps.push_back({StopStep::Action::kAbandoned, now});
+  ++record_.revision;
+  return record_.attempts.back().thread_id;
 }
 
 bool LiveJob::AddWaiter(std::shared_ptr<Waiter> waiter) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -9,6 +10,7 @@
 #include "server/base/mutex.h"
 #include "server/base/progress.h"
 #include "server/job/job_record.h"
+#include "server/pipeline/timer.h"
 #include "server/store/job_store.h"
 
 namespace jobpool {
@@ -26,13 +28,36 @@ class Waiter {
 /// By address, so that one of very many is found at once.
 using Waiters = absl::flat_hash_map<const Waiter*, std::shared_ptr<Waiter>>;
 
-/// The means to talk with the thread that runs a job; lives as long as somebody
-/// holds it.
+/// The means to talk with the thread that runs an attempt of a job; lives as long as
+/// somebody holds it.
 struct RunControl {
   CancelToken cancel;
   Progress progress;
+  /// Who sets it decides what becomes of the attempt: the worker that is done with it,
+  /// or whoever abandons it.
+  std::atomic<bool> decided{false};
   /// The end that is being stored; guarded by the job's lock. QUEUED: none.
   JobState ending = JobState::kQueued;
+
+  /// The timer that abandons the attempt.
+  void SetGraceTimer(const Timer::Id& id) {
+    MutexLock lock(mu);
+    grace_timer = id;
+  }
+  std::optional<Timer::Id> TakeGraceTimer() {
+    MutexLock lock(mu);
+    return std::exchange(grace_timer, std::nullopt);
+  }
+
+  Mutex mu;
+  std::optional<Timer::Id> grace_timer ABSL_GUARDED_BY(mu);
+};
+
+/// What was done by asking a job to end.
+struct Asked {
+  JobState state;  // that it was in: an end also if it was about to have that
+  /// Of the attempt that was asked, for the first time; else null.
+  std::shared_ptr<RunControl> attempt;
 };
 
 /// A job between its acceptance and its end: its record, with a guard, and who
@@ -49,6 +74,13 @@ class LiveJob {
   bool daemon() const ABSL_NO_THREAD_SAFETY_ANALYSIS { return record_.daemon; }
   absl::Time create_time() const ABSL_NO_THREAD_SAFETY_ANALYSIS { return record_.create_time; }
   Kind kind() const { return KindOf(work()); }
+
+  uint8_t priority() const;
+  absl::Time ReadyTime() const;
+  /// Of one attempt; infinite: none.
+  absl::Duration Timeout() const;
+  /// Never null.
+  std::shared_ptr<const JobOptions> Options() const;
 
   JobSnapshot Snapshot() const;
   std::string DisplayName() const;
@@ -68,15 +100,30 @@ class LiveJob {
   /// be added any more.
   Waiters FinishEnd(const EndedJob& ended);
 
-  /// Asks a RUNNING job to end. Returns the state that it was in; in any other
-  /// state nothing is done.
-  JobState AskToEnd(CancelReason reason);
+  /// SCHEDULED to QUEUED, if its time has come. Returns whether it did.
+  bool MakeReady(absl::Time now);
 
-  /// Applies `change(JobOptions&, bool is_first)` to a copy of the options and makes
-  /// that the job's; `is_first`: it had none of its own. Returns the record's copy,
-  /// or nothing, without a change, if the job has ended or is about to.
+  /// The attempt under `control`, which has been decided, ends with `error`, and the
+  /// job is SCHEDULED for another after its backoff (`random`: 0 to 1). Returns false,
+  /// and does nothing, if it has had all its attempts, was asked to end for good, or
+  /// would be late for its deadline.
+  bool Retry(const RunControl& control, absl::Time end_time, ResourceUsage usage, const absl::Status& error,
+             double random);
+
+  /// Asks a RUNNING job to end, and says so on its attempt; in any other state
+  /// nothing is done. `attempt`: only if that is the one that runs; null: any.
+  Asked AskToEnd(CancelReason reason, absl::Time now, const RunControl* attempt = nullptr);
+
+  /// Says on the attempt that it was abandoned. Returns the id of its thread.
+  /// REQUIRES: it has been decided by the caller.
+  uint64_t MarkAbandoned(absl::Time now);
+
+  /// Applies `change(JobRecord&)`, which returns whether to keep what it did, to a
+  /// copy of the record and makes that the job's. Returns the record as it is then, or
+  /// nothing, without a change, if the job has ended or is about to, or was not
+  /// changed.
   template <typename Change>
-  std::optional<JobSnapshot> UpdateOptions(Change change);
+  std::optional<JobSnapshot> Update(Change change);
 
   /// The state that the job has ended in or is about to end in; else the one that
   /// it is in.
@@ -104,15 +151,17 @@ class LiveJob {
   // The place in the pool's queue: guarded by whatever guards that queue.
   std::shared_ptr<LiveJob> next_in_queue_;
   LiveJob* previous_in_queue_ = this;  // this: it is in no queue
+  uint64_t queue_key_ = 0;             // its number there, and 4 bits of priority
 };
 
 template <typename Change>
-std::optional<JobSnapshot> LiveJob::UpdateOptions(Change change) {
+std::optional<JobSnapshot> LiveJob::Update(Change change) {
   MutexLock lock(mu_);
   if (IsEnded(record_.state) || Ending()) return std::nullopt;
-  auto options = std::make_shared<JobOptions>(record_.Options());
-  change(*options, record_.options == nullptr);
-  record_.options = std::move(options);
+  JobRecord changed = record_;
+  if (!change(changed)) return std::nullopt;
+  ++changed.revision;
+  record_ = std::move(changed);
   return SnapshotLocked();
 }
 

@@ -1,5 +1,7 @@
 #include "server/pipeline/pipeline.h"
 
+#include <algorithm>
+
 #include "absl/strings/ascii.h"
 
 namespace jobpool {
@@ -28,22 +30,40 @@ JobMetrics::Names MetricNames(const std::vector<PoolOptions>& pools) {
 
 Pipeline::Pipeline(const PipelineOptions& options, const HandlerRegistry& handlers, JobStore& store,
                    ThreadRegistry& registry, prometheus::Registry& metrics, const Clock& clock)
-    : metrics_(metrics, MetricNames(options.pools)),
+    : random_(options.seed),
+      metrics_(metrics, MetricNames(options.pools)),
       log_(clock),
       table_(options.limits.max_live_bytes),
       reader_(table_, store),
-      completion_(table_, store, metrics_, log_, PoolNames(options.pools)),
-      pools_(options.pools, {handlers, completion_, metrics_, log_, registry, clock}),
-      request_ids_(clock, static_cast<size_t>(options.limits.max_request_ids)),
-      admission_(pools_, table_, reader_, store, request_ids_, metrics_, clock, options.seed),
-      control_(table_, store, reader_, pools_, completion_, registry, clock),
       timer_(registry, clock),
+      job_timers_(
+          timer_, [this](const auto& job) { pools_.Find(job->pool())->MakeReady(job); },
+          [this](const auto& job) { pools_.Find(job->pool())->Expire(job); }),
+      kinds_(timer_, options.kinds),
+      completion_(table_, store, job_timers_, metrics_, log_, PoolNames(options.pools)),
+      pools_(options.pools, {handlers, table_, completion_, job_timers_, timer_, kinds_, metrics_, log_,
+                             registry, [this] { return Random(); }}),
+      request_ids_(clock, static_cast<size_t>(options.limits.max_request_ids)),
+      admission_(pools_, table_, reader_, store, request_ids_, kinds_, metrics_, clock, options.seed),
+      control_(table_, store, reader_, pools_, job_timers_, registry, clock),
       notifier_(reader_, timer_, options.limits.max_waits),
       upkeep_(timer_, store, pools_, request_ids_) {}
 
 Pipeline::~Pipeline() { Stop(); }
 
-void Pipeline::Reconfigure(const std::vector<PoolOptions>& pools, const PipelineLimits& limits) {
+double Pipeline::Random() {
+  MutexLock lock(random_mu_);
+  return std::uniform_real_distribution<double>()(random_);
+}
+
+bool Pipeline::HasLostThreads() const {
+  return std::any_of(pools_.all().begin(), pools_.all().end(),
+                     [](const auto& pool) { return pool->Load().lost_threads > 0; });
+}
+
+void Pipeline::Reconfigure(const std::vector<PoolOptions>& pools, const KindOptionsByKind& kinds,
+                           const PipelineLimits& limits) {
+  kinds_.Reconfigure(kinds);
   table_.set_max_bytes(limits.max_live_bytes);
   request_ids_.set_max_ids(static_cast<size_t>(limits.max_request_ids));
   notifier_.set_max_waits(limits.max_waits);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,8 @@
 #include "server/pipeline/job_log.h"
 #include "server/pipeline/job_reader.h"
 #include "server/pipeline/job_table.h"
+#include "server/pipeline/job_timers.h"
+#include "server/pipeline/kind_limits.h"
 #include "server/pipeline/notifier.h"
 #include "server/pipeline/pool_set.h"
 #include "server/pipeline/request_ids.h"
@@ -37,6 +40,7 @@ struct PipelineOptions {
   /// Must name `blocking` and `compute`, where jobs go that name no pool.
   std::vector<PoolOptions> pools;
   PipelineLimits limits;
+  KindOptionsByKind kinds;
   /// Random: for job ids.
   uint64_t seed = 0;
 };
@@ -62,29 +66,42 @@ class Pipeline {
   const Clock& clock() const { return timer_.clock(); }
   size_t live_jobs() const { return table_.size(); }
 
+  KindLimits& kinds() { return kinds_; }
+
   /// REQUIRES: each of `pools` names one that there is.
-  void Reconfigure(const std::vector<PoolOptions>& pools, const PipelineLimits& limits);
+  void Reconfigure(const std::vector<PoolOptions>& pools, const KindOptionsByKind& kinds,
+                   const PipelineLimits& limits);
 
   /// From its return on, every submission is refused. `on_empty` is called once
   /// all jobs have ended.
   void Close(std::function<void()> on_empty) { table_.Close(std::move(on_empty)); }
+
+  /// Whether a thread is left that did not end its job when asked to, so that Stop
+  /// would not return.
+  bool HasLostThreads() const;
 
   /// Ends the workers, when they have run out of work, and the timers.
   /// Idempotent.
   void Stop();
 
  private:
+  double Random();
+
   // Declared in the order of their dependencies: each uses those above it.
+  Mutex random_mu_;
+  std::mt19937_64 random_ ABSL_GUARDED_BY(random_mu_);
   JobMetrics metrics_;
   JobLog log_;
   JobTable table_;
   JobReader reader_;
+  Timer timer_;  // stopped before what it calls goes
+  JobTimers job_timers_;
+  KindLimits kinds_;
   Completion completion_;
   PoolSet pools_;
   RequestIds request_ids_;
   Admission admission_;
   Control control_;
-  Timer timer_;
   Notifier notifier_;
   Upkeep upkeep_;
 };

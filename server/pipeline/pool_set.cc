@@ -26,7 +26,7 @@ void PoolSet::Reconfigure(const std::vector<PoolOptions>& pools) {
 }
 
 void PoolSet::Stop() {
-  for (const auto& pool : pools_) pool->Stop();
+  for (const auto& pool : pools_) pool->StopWorkers();
 }
 
 }  // namespace jobpool

@@ -1,5 +1,7 @@
 #include "server/pipeline/timer.h"
 
+#include <algorithm>
+
 namespace jobpool {
 
 Timer::Timer(ThreadRegistry& registry, const Clock& clock)
@@ -12,20 +14,49 @@ Timer::~Timer() { Stop(); }
 
 Timer::Id Timer::At(MonotonicTime when, std::function<void()> fn) {
   MutexLock lock(mu_);
-  const Id id{when, next_sequence_++};
-  timers_.emplace(id, std::move(fn));
-  if (timers_.begin()->first == id) changed_.NotifyOne();
-  return id;
+  return Add(timers_, when, std::move(fn));
+}
+
+Timer::Id Timer::AtTime(absl::Time when, std::function<void()> fn) {
+  MutexLock lock(mu_);
+  return Add(timers_of_day_, when, std::move(fn));
+}
+
+template <typename When>
+Timer::Id Timer::Add(Timers<When>& timers, When when, std::function<void()> fn) {
+  const auto added = timers.emplace(std::pair(when, next_sequence_++), std::move(fn)).first;
+  if (added == timers.begin()) changed_.NotifyOne();
+  return added->first;
 }
 
 bool Timer::Cancel(const Id& id) {
   std::function<void()> dropped;  // let go of after the lock
+  const auto take = [&](auto& timers, const auto& key) {
+    const auto found = timers.find(key);
+    if (found == timers.end()) return false;
+    dropped = std::move(found->second);
+    timers.erase(found);
+    return true;
+  };
   MutexLock lock(mu_);
-  const auto found = timers_.find(id);
-  if (found == timers_.end()) return false;
-  dropped = std::move(found->second);
-  timers_.erase(found);
-  return true;
+  return id.index() == 0 ? take(timers_, std::get<0>(id)) : take(timers_of_day_, std::get<1>(id));
+}
+
+absl::Duration Timer::UntilNext() const {
+  absl::Duration until = absl::InfiniteDuration();
+  if (!timers_.empty()) until = absl::FromChrono(timers_.begin()->first.first - clock_.Monotonic());
+  if (!timers_of_day_.empty()) until = std::min(until, timers_of_day_.begin()->first.first - clock_.Now());
+  return until;
+}
+
+std::function<void()> Timer::TakeDue() {
+  const auto take = [](auto& timers) {
+    std::function<void()> due = std::move(timers.begin()->second);
+    timers.erase(timers.begin());
+    return due;
+  };
+  const bool other_due = !timers_.empty() && timers_.begin()->first.first <= clock_.Monotonic();
+  return other_due || timers_of_day_.empty() ? take(timers_) : take(timers_of_day_);
 }
 
 void Timer::Stop() {
@@ -48,13 +79,13 @@ void Timer::Run() {
     std::function<void()> due;
     {
       MutexLock lock(mu_);
-      while (!stopping_ && (timers_.empty() || timers_.begin()->first.first > clock_.Monotonic())) {
-        clock_.WaitUntil(changed_, mu_,
-                         timers_.empty() ? MonotonicTime::max() : timers_.begin()->first.first);
+      for (;;) {
+        if (stopping_) return;
+        const absl::Duration until = UntilNext();
+        if (until <= absl::ZeroDuration()) break;
+        clock_.WaitUntil(changed_, mu_, Later(clock_.Monotonic(), until));
       }
-      if (stopping_) return;
-      due = std::move(timers_.begin()->second);
-      timers_.erase(timers_.begin());
+      due = TakeDue();
     }
     thread.SetRunning(true);
     due();

@@ -4,6 +4,7 @@
 #include <functional>
 #include <thread>
 #include <utility>
+#include <variant>
 
 #include "absl/container/btree_map.h"
 #include "server/base/clock.h"
@@ -14,10 +15,13 @@ namespace jobpool {
 
 /// The one owner of time: calls functions when their time has come, on one
 /// thread of role SERVICE. Thread-safe; logarithmic in the number of timers.
+///
+/// Timers by the time of day follow its jumps: at the latest when the next timer by
+/// the monotonic clock is due (upkeep has one each second).
 class Timer {
  public:
   /// Names a timer; no two of one Timer are equal.
-  using Id = std::pair<MonotonicTime, uint64_t>;
+  using Id = std::variant<std::pair<MonotonicTime, uint64_t>, std::pair<absl::Time, uint64_t>>;
 
   /// Returns when its thread is registered. `registry` and `clock` outlive it.
   explicit Timer(ThreadRegistry& registry, const Clock& clock = Clock::Real());
@@ -30,6 +34,9 @@ class Timer {
   /// block: other timers wait for it.
   Id At(MonotonicTime when, std::function<void()> fn);
 
+  /// Likewise by the time of day.
+  Id AtTime(absl::Time when, std::function<void()> fn);
+
   /// Returns false if it was called, is being called, or was cancelled before.
   bool Cancel(const Id& id);
 
@@ -40,6 +47,14 @@ class Timer {
   const Clock& clock() const { return clock_; }
 
  private:
+  template <typename When>
+  using Timers = absl::btree_map<std::pair<When, uint64_t>, std::function<void()>>;
+
+  template <typename When>
+  Id Add(Timers<When>& timers, When when, std::function<void()> fn);
+  /// How long it is until a timer is due; nothing, or less: one is.
+  absl::Duration UntilNext() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  std::function<void()> TakeDue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Run();
 
   ThreadRegistry& registry_;
@@ -47,7 +62,8 @@ class Timer {
 
   Mutex mu_;
   CondVar changed_;
-  absl::btree_map<Id, std::function<void()>> timers_ ABSL_GUARDED_BY(mu_);
+  Timers<MonotonicTime> timers_ ABSL_GUARDED_BY(mu_);
+  Timers<absl::Time> timers_of_day_ ABSL_GUARDED_BY(mu_);
   uint64_t next_sequence_ ABSL_GUARDED_BY(mu_) = 0;
   bool registered_ ABSL_GUARDED_BY(mu_) = false;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;

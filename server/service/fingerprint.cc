@@ -9,15 +9,15 @@
 
 namespace jobpool {
 
-Fingerprint FingerprintOf(const v1::Job& job, const std::string& job_id) {
-  // The id has no NUL, so that no job's bytes can be taken for a part of it.
+Fingerprint FingerprintOf(const google::protobuf::Message& request, const std::string& job_id) {
+  // The id has no NUL, so that no message's bytes can be taken for a part of it.
   std::string payload = job_id;
   payload.push_back('\0');
   {
     google::protobuf::io::StringOutputStream stream(&payload);
     google::protobuf::io::CodedOutputStream coded(&stream);
     coded.SetSerializationDeterministic(true);  // labels in the order of their keys
-    job.SerializeToCodedStream(&coded);
+    request.SerializeToCodedStream(&coded);
   }
   std::array<unsigned char, SHA256_DIGEST_LENGTH> digest{};
   SHA256(reinterpret_cast<const unsigned char*>(payload.data()), payload.size(), digest.data());

@@ -40,6 +40,40 @@ v1::Job::State EncodeState(JobState state) {
   return v1::Job::STATE_UNSPECIFIED;
 }
 
+v1::ExplainJobResponse::Wait EncodeWait(JobWait wait) {
+  switch (wait) {
+    case JobWait::kNothing:
+      return v1::ExplainJobResponse::WAIT_UNSPECIFIED;
+    case JobWait::kSchedule:
+      return v1::ExplainJobResponse::SCHEDULE;
+    case JobWait::kBackoff:
+      return v1::ExplainJobResponse::BACKOFF;
+    case JobWait::kPause:
+      return v1::ExplainJobResponse::PAUSE;
+    case JobWait::kKindLimit:
+      return v1::ExplainJobResponse::KIND_LIMIT;
+    case JobWait::kPoolRate:
+      return v1::ExplainJobResponse::POOL_RATE;
+    case JobWait::kWorkers:
+      return v1::ExplainJobResponse::WORKERS;
+    case JobWait::kStart:
+      return v1::ExplainJobResponse::START;
+  }
+  return v1::ExplainJobResponse::WAIT_UNSPECIFIED;
+}
+
+// Nothing if there is none, or with a violation if it is none.
+std::optional<RequestId> DecodeRequestId(const std::string& text, absl::string_view prefix,
+                                         Violations& violations) {
+  if (text.empty()) return std::nullopt;
+  std::optional<RequestId> id = ParseRequestId(text);
+  if (!id.has_value()) {
+    violations.Add(absl::StrCat(prefix, "request_id"),
+                   "must be a UUID, such as 5f0c6b1e-7a1d-4c0e-9d55-3b1f0e8f2a46, and not nil");
+  }
+  return id;
+}
+
 void EncodeWork(const Work& work, JobView view, v1::Job* job) {
   std::visit(
       Overloaded{
@@ -366,16 +400,27 @@ JobSpec DecodeSubmission(const v1::Job* job, const std::string& job_id, const st
   }
   if (!job_id.empty()) CheckJobId(job_id, absl::StrCat(prefix, "job_id"), violations);
   spec.id = job_id;
-  if (!request_id.empty()) {
-    const std::optional<RequestId> id = ParseRequestId(request_id);
-    if (!id.has_value()) {
-      violations.Add(absl::StrCat(prefix, "request_id"),
-                     "must be a UUID, such as 5f0c6b1e-7a1d-4c0e-9d55-3b1f0e8f2a46, and not nil");
-    } else if (job != nullptr) {
-      spec.request = RequestKey{*id, FingerprintOf(*job, job_id)};
-    }
-  }
+  const std::optional<RequestId> id = DecodeRequestId(request_id, prefix, violations);
+  if (id.has_value() && job != nullptr) spec.request = RequestKey{*id, FingerprintOf(*job, job_id)};
   return spec;
+}
+
+std::optional<RequestKey> DecodeRequestKey(const v1::RetryJobRequest& request, Violations& violations) {
+  const std::optional<RequestId> id = DecodeRequestId(request.request_id(), "", violations);
+  if (!id.has_value()) return std::nullopt;
+  return RequestKey{*id, FingerprintOf(request, request.job_id())};
+}
+
+void EncodeExplanation(const Explanation& explanation, v1::ExplainJobResponse* encoded) {
+  encoded->set_state(EncodeState(explanation.state));
+  encoded->set_wait(EncodeWait(explanation.wait));
+  encoded->set_explanation(explanation.text);
+  encoded->set_place(explanation.place);
+  if (explanation.estimated_start.has_value()) {
+    EncodeTime(*explanation.estimated_start, encoded->mutable_estimated_start_time());
+  }
+  encoded->set_basis(explanation.basis);
+  encoded->set_drain_rate(explanation.drain_rate);
 }
 
 uint8_t DecodePriority(int32_t priority, absl::string_view field, Violations& violations) {

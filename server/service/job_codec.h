@@ -1,12 +1,15 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/strings/string_view.h"
 #include "jobpool/v1/job.pb.h"
+#include "jobpool/v1/job_service.pb.h"
 #include "server/job/job_record.h"
 #include "server/job/validation.h"
+#include "server/pipeline/explanation.h"
 #include "server/pipeline/job_reader.h"
 
 namespace jobpool {
@@ -31,6 +34,12 @@ void MakeBrief(v1::Job* job);
 void EncodeValidatedJob(const JobRecord& job, JobView view, v1::Job* encoded);
 void EncodeValidatedJobs(const std::vector<JobRecord>& jobs,
                          google::protobuf::RepeatedPtrField<v1::Job>* encoded);
+
+/// All but the name.
+void EncodeExplanation(const Explanation& explanation, v1::ExplainJobResponse* encoded);
+
+/// The `request_id` of the request, if it has one, with what else it says.
+std::optional<RequestKey> DecodeRequestKey(const v1::RetryJobRequest& request, Violations& violations);
 
 /// What a request to submit asks for, with a violation for each field that is out
 /// of bounds; `prefix`: the path of the request, empty or with a dot at its end;

@@ -48,6 +48,8 @@ JobService::JobService(Pipeline& pipeline, const CallResources& resources, RpcMe
       update_job_(metrics.Method("jobpool.v1.JobService", "UpdateJob")),
       wait_jobs_(metrics.Method("jobpool.v1.JobService", "WaitJobs")),
       cancel_job_(metrics.Method("jobpool.v1.JobService", "CancelJob")),
+      retry_job_(metrics.Method("jobpool.v1.JobService", "RetryJob")),
+      explain_job_(metrics.Method("jobpool.v1.JobService", "ExplainJob")),
       delete_job_(metrics.Method("jobpool.v1.JobService", "DeleteJob")) {
   SetMessageAllocatorFor_SubmitJob(&submit_job_messages_);
   SetMessageAllocatorFor_RunJob(&run_job_messages_);
@@ -208,15 +210,31 @@ absl::Status JobService::AnswerUpdateJob(const v1::UpdateJobRequest& request, v1
   const v1::Job& job = request.job();
   Violations violations;
   const std::string id = DecodeJobName(job.name(), "job.name", violations);
-  const FieldMask mask(request.has_update_mask(), request.update_mask(), {"display_name", "labels"},
-                       violations);
+  const FieldMask mask(request.has_update_mask(), request.update_mask(),
+                       {"display_name", "labels", "priority", "schedule_time", "deadline_time"}, violations);
+  const absl::Time now = pipeline_.clock().Now();
   JobUpdate update;
+  update.etag = job.etag();
   if (mask.Has("display_name", !job.display_name().empty())) {
     CheckDisplayName(job.display_name(), kMaxDisplayNameCharacters, "job.display_name", violations);
     update.display_name = job.display_name();
   }
   if (mask.Has("labels", !job.labels().empty())) {
     update.labels = DecodeLabels(job.labels(), "job.labels", violations);
+  }
+  if (mask.Has("priority", job.has_priority())) {
+    update.priority = job.has_priority() ? DecodePriority(job.priority(), "job.priority", violations)
+                                         : uint8_t{kDefaultPriority};
+  }
+  if (mask.Has("schedule_time", job.has_schedule_time())) {
+    update.schedule_time = job.has_schedule_time()
+                               ? DecodeScheduleTime(job.schedule_time(), now, "job.schedule_time", violations)
+                               : absl::InfinitePast();
+  }
+  if (mask.Has("deadline_time", job.has_deadline_time())) {
+    update.deadline_time = job.has_deadline_time()
+                               ? DecodeDeadlineTime(job.deadline_time(), now, "job.deadline_time", violations)
+                               : absl::InfiniteFuture();
   }
   JOBPOOL_RETURN_IF_ERROR(violations.ToStatus());
   JOBPOOL_ASSIGN_OR_RETURN(const JobSnapshot updated, pipeline_.control().Update(id, update));
@@ -244,6 +262,49 @@ grpc::ServerUnaryReactor* JobService::CancelJob(grpc::CallbackServerContext*,
         return absl::OkStatus();
       },
       WhenFull::kShrink);
+}
+
+grpc::ServerUnaryReactor* JobService::RetryJob(grpc::CallbackServerContext*,
+                                               const v1::RetryJobRequest* request, v1::Job* response) {
+  return AnswerPooled(
+      *retry_job_, resources_, *request, response, [=, this] { return AnswerRetryJob(*request, response); },
+      WhenFull::kShrink);
+}
+
+absl::Status JobService::AnswerRetryJob(const v1::RetryJobRequest& request, v1::Job* response) {
+  Violations violations;
+  const std::string id = DecodeJobName(request.name(), "name", violations);
+  const std::optional<RequestKey> key = DecodeRequestKey(request, violations);
+  if (!request.job_id().empty()) CheckJobId(request.job_id(), "job_id", violations);
+  JOBPOOL_RETURN_IF_ERROR(Refuse(violations.ToStatus(), 1));
+  Admission& admission = pipeline_.admission();
+  if (key.has_value()) {  // the job that it was made from may be gone by now
+    JOBPOOL_ASSIGN_OR_RETURN(const std::optional<JobHandle> made, admission.FindMade(*key));
+    if (made.has_value()) {
+      EncodeJob(made->Snapshot(), JobView::kFull, response);
+      return absl::OkStatus();
+    }
+  }
+  JOBPOOL_ASSIGN_OR_RETURN(JobSpec spec, pipeline_.control().SpecOfRetry(id));
+  spec.id = request.job_id();
+  spec.request = key;
+  JOBPOOL_ASSIGN_OR_RETURN(const Submission submission, admission.Submit(std::move(spec)));
+  EncodeJob(submission.job.Snapshot(), JobView::kFull, response);
+  return absl::OkStatus();
+}
+
+grpc::ServerUnaryReactor* JobService::ExplainJob(grpc::CallbackServerContext*,
+                                                 const v1::ExplainJobRequest* request,
+                                                 v1::ExplainJobResponse* response) {
+  return AnswerPooled(*explain_job_, resources_, *request, response, [=, this]() -> absl::Status {
+    Violations violations;
+    const std::string id = DecodeJobName(request->name(), "name", violations);
+    JOBPOOL_RETURN_IF_ERROR(violations.ToStatus());
+    JOBPOOL_ASSIGN_OR_RETURN(const JobHandle job, pipeline_.reader().Find(id));
+    response->set_name(request->name());
+    EncodeExplanation(Explain(job, pipeline_.pools(), pipeline_.clock().Now()), response);
+    return absl::OkStatus();
+  });
 }
 
 grpc::ServerUnaryReactor* JobService::DeleteJob(grpc::CallbackServerContext*,

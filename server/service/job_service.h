@@ -35,6 +35,11 @@ class JobService final : public v1::JobService::CallbackService {
                                      v1::WaitJobsResponse* response) override;
   grpc::ServerUnaryReactor* CancelJob(grpc::CallbackServerContext* context,
                                       const v1::CancelJobRequest* request, v1::Job* response) override;
+  grpc::ServerUnaryReactor* RetryJob(grpc::CallbackServerContext* context, const v1::RetryJobRequest* request,
+                                     v1::Job* response) override;
+  grpc::ServerUnaryReactor* ExplainJob(grpc::CallbackServerContext* context,
+                                       const v1::ExplainJobRequest* request,
+                                       v1::ExplainJobResponse* response) override;
   grpc::ServerUnaryReactor* DeleteJob(grpc::CallbackServerContext* context,
                                       const v1::DeleteJobRequest* request,
                                       google::protobuf::Empty* response) override;
@@ -50,6 +55,7 @@ class JobService final : public v1::JobService::CallbackService {
                                      v1::BatchSubmitJobsResponse* response);
   absl::Status AnswerListJobs(const v1::ListJobsRequest& request, v1::ListJobsResponse* response);
   absl::Status AnswerUpdateJob(const v1::UpdateJobRequest& request, v1::Job* response);
+  absl::Status AnswerRetryJob(const v1::RetryJobRequest& request, v1::Job* response);
 
   Pipeline& pipeline_;
   const CallResources resources_;
@@ -67,6 +73,8 @@ class JobService final : public v1::JobService::CallbackService {
   const std::unique_ptr<MethodMetrics> update_job_;
   const std::unique_ptr<MethodMetrics> wait_jobs_;
   const std::unique_ptr<MethodMetrics> cancel_job_;
+  const std::unique_ptr<MethodMetrics> retry_job_;
+  const std::unique_ptr<MethodMetrics> explain_job_;
   const std::unique_ptr<MethodMetrics> delete_job_;
 };
 

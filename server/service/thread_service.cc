@@ -38,7 +38,17 @@ void EncodeThread(const ThreadInfo& thread, v1::Thread* encoded) {
   encoded->set_display_name(thread.display_name);
   encoded->set_role(EncodeRole(thread.role));
   if (!thread.pool.empty()) encoded->set_pool(PoolName(thread.pool));
-  encoded->set_state(thread.running ? v1::Thread::RUNNING : v1::Thread::IDLE);
+  switch (thread.state) {
+    case ThreadState::kIdle:
+      encoded->set_state(v1::Thread::IDLE);
+      break;
+    case ThreadState::kRunning:
+      encoded->set_state(v1::Thread::RUNNING);
+      break;
+    case ThreadState::kRetiring:
+      encoded->set_state(v1::Thread::RETIRING);
+      break;
+  }
   if (!thread.job.id.empty()) {
     encoded->set_job(JobName(thread.job.id));
     encoded->set_job_display_name(thread.job.display_name);

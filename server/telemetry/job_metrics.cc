@@ -12,9 +12,10 @@ namespace {
 const prometheus::Histogram::BucketBoundaries kJobSeconds = {
     0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1e3, 3000, 10000, 30000, 1e5, 300000, 1e6};
 
-constexpr const char* kRejectReasons[] = {
-    "invalid_field",    "pool_not_found", "job_not_found", "job_exists",        "request_id_reused",
-    "request_ids_full", "queue_full",     "payloads_full", "store_unavailable", "shutting_down"};
+constexpr const char* kRejectReasons[] = {"invalid_field", "pool_not_found",    "job_not_found",
+                                          "job_exists",    "request_id_reused", "request_ids_full",
+                                          "queue_full",    "rate_reached",      "pool_draining",
+                                          "payloads_full", "store_unavailable", "shutting_down"};
 
 }  // namespace
 
@@ -25,6 +26,9 @@ struct JobMetrics::Handles {
   std::vector<prometheus::Counter*> finished;   // [kind][pool][end state]
   std::vector<prometheus::Counter*> rejected;   // [reason]
   prometheus::Counter* interrupted = nullptr;
+  std::vector<prometheus::Counter*> retries;    // [kind]
+  std::vector<prometheus::Counter*> abandoned;  // [kind]
+  prometheus::Counter* late_completions = nullptr;
   std::vector<prometheus::Histogram*> queue_duration;  // [pool]
   std::vector<prometheus::Histogram*> run_duration;    // [kind]
   std::vector<prometheus::Counter*> cpu_seconds;       // [kind]
@@ -82,7 +86,22 @@ JobMetrics::JobMetrics(prometheus::Registry& registry, const Names& names)
                           .Name("jobpool_job_cpu_seconds_total")
                           .Help("User and system time that jobs used.")
                           .Register(registry);
+  auto& retries = prometheus::BuildCounter()
+                      .Name("jobpool_job_retries_total")
+                      .Help("Attempts that failed and were followed by another.")
+                      .Register(registry);
+  auto& abandoned = prometheus::BuildCounter()
+                        .Name("jobpool_attempts_abandoned_total")
+                        .Help("Attempts that did not end when asked to, whose thread was replaced.")
+                        .Register(registry);
+  h.late_completions = &prometheus::BuildCounter()
+                            .Name("jobpool_late_completions_total")
+                            .Help("Abandoned attempts that came to an end after all; it is not recorded.")
+                            .Register(registry)
+                            .Add({});
   for (const std::string& kind : names.kinds) {
+    h.retries.push_back(&retries.Add({{"kind", kind}}));
+    h.abandoned.push_back(&abandoned.Add({{"kind", kind}}));
     h.run_duration.push_back(&run_duration.Add({{"kind", kind}}, kJobSeconds));
     h.cpu_seconds.push_back(&cpu_seconds.Add({{"kind", kind}}));
   }
@@ -99,6 +118,12 @@ void JobMetrics::Rejected(RejectReason reason, size_t jobs) {
 }
 
 void JobMetrics::Interrupted() { handles_->interrupted->Increment(); }
+
+void JobMetrics::Retried(size_t kind) { handles_->retries[kind]->Increment(); }
+
+void JobMetrics::Abandoned(size_t kind) { handles_->abandoned[kind]->Increment(); }
+
+void JobMetrics::LateCompletion() { handles_->late_completions->Increment(); }
 
 void JobMetrics::Started(size_t pool, absl::Duration queued_for) {
   handles_->queue_duration[pool]->Observe(absl::ToDoubleSeconds(queued_for));

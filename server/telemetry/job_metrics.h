@@ -22,6 +22,8 @@ enum class RejectReason : unsigned char {
   kRequestIdReused,
   kRequestIdsFull,
   kQueueFull,
+  kRateReached,
+  kPoolDraining,
   kPayloadsFull,
   kStoreUnavailable,
   kShuttingDown
@@ -47,7 +49,13 @@ class JobMetrics {
   void Started(size_t pool, absl::Duration queued_for);
   /// A job was cancelled because the server shuts down.
   void Interrupted();
-  /// A job that has run has ended.
+  /// An attempt has failed and will be followed by another.
+  void Retried(size_t kind);
+  /// An attempt did not end when asked to: its thread is lost to the pool.
+  void Abandoned(size_t kind);
+  /// An attempt that was abandoned has come to its end.
+  void LateCompletion();
+  /// An attempt has ended.
   void Ran(size_t kind, absl::Duration run_for, absl::Duration cpu_time);
   void Finished(size_t kind, size_t pool, size_t end_state, absl::Time end_time);
 

@@ -55,6 +55,31 @@ void ThreadPool::Resize(const ThreadPoolSize& size) {
   for (Worker* worker : idle_) worker->wake.NotifyOne();  // their time may be over, or longer
 }
 
+bool ThreadPool::Replace(uint64_t thread_id) {
+  {
+    MutexLock lock(mu_);
+    const auto lost = std::find_if(workers_.begin(), workers_.end(),
+                                   [&](const Worker& worker) { return worker.thread_id == thread_id; });
+    if (lost == workers_.end() || lost->replaced.load() || replaced_ >= size_.max_threads) return false;
+    lost->replaced.store(true);
+    ++replaced_;
+    CountThread(-1);
+    if (!stopping_ && (threads_ < size_.min_threads || source_.HasWork())) WakeOrStartWorker();
+  }
+  registry_.Retire(thread_id);
+  return true;
+}
+
+int ThreadPool::lost() const {
+  MutexLock lock(mu_);
+  return replaced_;
+}
+
+int ThreadPool::beyond_max() const {
+  MutexLock lock(mu_);
+  return std::max(0, threads_ - size_.max_threads);
+}
+
 void ThreadPool::Stop() {
   std::list<Worker> ended;
   {
@@ -62,7 +87,7 @@ void ThreadPool::Stop() {
     stopping_ = true;
     CountThread(0);
     for (Worker& worker : workers_) worker.wake.NotifyOne();
-    while (threads_ > 0) registered_cv_.Wait(mu_);
+    while (threads_ + replaced_ > 0) registered_cv_.Wait(mu_);
     ended.swap(retired_);
   }
   for (Worker& worker : ended) worker.thread.join();
@@ -86,11 +111,13 @@ void ThreadPool::RunWorker(std::list<Worker>::iterator self) {
   RegisteredThread thread(registry_, role_, name_);
   {
     MutexLock lock(mu_);
+    self->thread_id = thread.id();
     ++registered_;
     registered_cv_.NotifyAll();
   }
   do {
-    while (!over_max_.load(std::memory_order_relaxed) && source_.RunOne(thread)) {
+    while (!over_max_.load(std::memory_order_relaxed) && !self->replaced.load(std::memory_order_relaxed) &&
+           source_.RunOne(thread)) {
     }
   } while (AwaitWork(self));
 }
@@ -100,6 +127,11 @@ bool ThreadPool::AwaitWork(std::list<Worker>::iterator self) {
   Worker& worker = *self;
   MutexLock lock(mu_);
   worker.woken = false;
+  if (worker.replaced.load()) {
+    --replaced_;
+    Retire(self);
+    return false;
+  }
   if (threads_ > size_.max_threads && !stopping_) {
     CountThread(-1);
     Retire(self);

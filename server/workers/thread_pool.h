@@ -45,6 +45,19 @@ class ThreadPool final : public Executor {
   /// when they have run what they are on.
   void Resize(const ThreadPoolSize& size);
 
+  /// The worker on the thread `thread_id` is lost: it ends when its piece of work
+  /// returns, and does not count until then, so that another can take its place.
+  /// Returns false, and changes nothing, if as many as the pool's maximum are lost
+  /// already, or it is none of the pool's.
+  bool Replace(uint64_t thread_id);
+
+  /// How many of its threads are lost, and have not ended.
+  int lost() const;
+
+  /// How many of the others are beyond the maximum: so many end when they have done
+  /// what they are on.
+  int beyond_max() const;
+
   /// How often the system refused a thread.
   uint64_t failed_starts() const { return failed_starts_.load(std::memory_order_relaxed); }
 
@@ -52,7 +65,9 @@ class ThreadPool final : public Executor {
   struct Worker {
     std::thread thread;
     CondVar wake;
-    bool woken = false;  // guarded by the pool's mu_
+    bool woken = false;      // guarded by the pool's mu_
+    uint64_t thread_id = 0;  // likewise
+    std::atomic<bool> replaced{false};
   };
 
   void StartWorker() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -76,13 +91,14 @@ class ThreadPool final : public Executor {
   std::atomic<bool> over_max_{false};
   std::atomic<uint64_t> failed_starts_{0};
 
-  Mutex mu_;
+  mutable Mutex mu_;
   ThreadPoolSize size_ ABSL_GUARDED_BY(mu_);
   CondVar registered_cv_;
   std::list<Worker> workers_ ABSL_GUARDED_BY(mu_);
   std::list<Worker> retired_ ABSL_GUARDED_BY(mu_);  // ended or about to, not joined
   std::vector<Worker*> idle_ ABSL_GUARDED_BY(mu_);  // last in, first woken
-  int threads_ ABSL_GUARDED_BY(mu_) = 0;
+  int threads_ ABSL_GUARDED_BY(mu_) = 0;            // without those that are lost
+  int replaced_ ABSL_GUARDED_BY(mu_) = 0;           // lost ones that have not ended
   int registered_ ABSL_GUARDED_BY(mu_) = 0;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
 };

@@ -39,6 +39,18 @@ absl::string_view DefaultNamePrefix(ThreadRole role) {
 
 }  // namespace
 
+absl::string_view ThreadStateName(ThreadState state) {
+  switch (state) {
+    case ThreadState::kIdle:
+      return "IDLE";
+    case ThreadState::kRunning:
+      return "RUNNING";
+    case ThreadState::kRetiring:
+      return "RETIRING";
+  }
+  return "";
+}
+
 absl::string_view ThreadRoleName(ThreadRole role) {
   switch (role) {
     case ThreadRole::kMain:
@@ -82,6 +94,14 @@ bool ThreadRegistry::Rename(uint64_t id, absl::string_view name) {
   if (found == threads_.end()) return false;
   found->second->SetName(name);
   return true;
+}
+
+void ThreadRegistry::Retire(uint64_t id) {
+  MutexLock lock(mu_);
+  const auto found = threads_.find(id);
+  if (found == threads_.end()) return;
+  MutexLock thread_lock(found->second->mu_);
+  found->second->retiring_ = true;
 }
 
 void ThreadRegistry::RenameJob(uint64_t id, absl::string_view job_id,
@@ -175,7 +195,7 @@ ThreadInfo RegisteredThread::Info() const {
   MutexLock lock(mu_);
   info.display_name = display_name_;
   info.native_name = native_name_;
-  info.running = running_;
+  info.state = retiring_ ? ThreadState::kRetiring : running_ ? ThreadState::kRunning : ThreadState::kIdle;
   info.job = job_;
   info.jobs_run = jobs_run_;
   return info;

@@ -23,6 +23,13 @@ inline constexpr size_t kThreadRoleCount = 4;
 /// As jobpool.v1.Thread.Role spells it.
 absl::string_view ThreadRoleName(ThreadRole role);
 
+enum class ThreadState : unsigned char { kIdle, kRunning, kRetiring };
+inline constexpr ThreadState kThreadStates[] = {ThreadState::kIdle, ThreadState::kRunning,
+                                                ThreadState::kRetiring};
+
+/// As jobpool.v1.Thread.State spells it.
+absl::string_view ThreadStateName(ThreadState state);
+
 /// The job that a worker is on.
 struct CurrentJob {
   std::string id;  // empty: none
@@ -38,13 +45,16 @@ struct ThreadInfo {
   std::string pool;  // empty: of none
   std::string display_name;
   std::string native_name;
-  bool running = false;
+  ThreadState state = ThreadState::kIdle;
   CurrentJob job;
   pid_t process_id = 0;
   pid_t os_thread_id = 0;
   absl::Time start_time;
   absl::Duration cpu_time;
   uint64_t jobs_run = 0;
+
+  /// Has something to do.
+  bool running() const { return state != ThreadState::kIdle; }
 };
 
 /// All threads at one moment, oldest first.
@@ -80,6 +90,9 @@ class ThreadRegistry {
   /// Renames a thread here and in the operating system. Returns false if it has
   /// ended. REQUIRES: `name` is 1 to 64 characters of UTF-8.
   bool Rename(uint64_t id, absl::string_view name);
+
+  /// Shows the thread as RETIRING for the rest of its life, if it has not ended.
+  void Retire(uint64_t id);
 
   /// Shows what `display_name` says, if the thread is on that job. It is called
   /// under the thread's lock, so that of two renames the later one stays.
@@ -149,6 +162,7 @@ class RegisteredThread {
   std::string display_name_ ABSL_GUARDED_BY(mu_);
   std::string native_name_ ABSL_GUARDED_BY(mu_);
   bool running_ ABSL_GUARDED_BY(mu_) = false;
+  bool retiring_ ABSL_GUARDED_BY(mu_) = false;
   CurrentJob job_ ABSL_GUARDED_BY(mu_);
   uint64_t jobs_run_ ABSL_GUARDED_BY(mu_) = 0;
 };

@@ -102,7 +102,7 @@ TEST(ControlClockTest, ACancelMeetsAJobThatAWorkerStarts) {
   const auto blocker = pipeline.SubmitBlocker();
   const auto job = pipeline.Submit(SleepSpec(absl::Hours(1)));
   clock.on_now = [&] {  // Cancel wants to know when the job that it found queued ends
-    blocker->AskToEnd(CancelReason::kRequested);
+    blocker->AskToEnd(CancelReason::kRequested, absl::Now());
     EXPECT_TRUE(TestPipeline::AwaitRunning(*job));
   };
   ASSERT_TRUE(pipeline->control().Cancel(job->id()).ok());

@@ -128,7 +128,7 @@ class EchoTest : public ::testing::Test {
         const ssize_t more = send(client.socket(), data.data(), data.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
         if (more > 0) sent += static_cast<size_t>(more);
       }
-      return Connections().back().running;
+      return Connections().back().running();
     }));
     EXPECT_LT(sent, 64 << 20);
     return sent;
@@ -208,10 +208,10 @@ TEST_F(EchoTest, EachConnectionIsAThreadInRollCall) {
 TEST_F(EchoTest, IsRunningWhileItHasBytesToAnswer) {
   Client client(port());
   EXPECT_EQ(client.Ask("a"), "A");
-  EXPECT_TRUE(Eventually([&] { return !Connections().at(0).running; }));
+  EXPECT_TRUE(Eventually([&] { return !Connections().at(0).running(); }));
   const size_t unread = SendUntilStuck(client);
   EXPECT_EQ(client.Receive(unread).size(), unread);
-  EXPECT_TRUE(Eventually([&] { return !Connections().at(0).running; }));
+  EXPECT_TRUE(Eventually([&] { return !Connections().at(0).running(); }));
 }
 
 TEST_F(EchoTest, ClosesTheConnectionBeyondItsBoundAtOnce) {
@@ -253,7 +253,7 @@ TEST_F(EchoTest, StopEndsAClientThatNeverPauses) {
     while (!client.Receive(kEchoBufferBytes).empty()) {
     }
   });
-  EXPECT_TRUE(Eventually([&] { return !Connections().empty() && Connections()[0].running; }));
+  EXPECT_TRUE(Eventually([&] { return !Connections().empty() && Connections()[0].running(); }));
   server_->Stop();
   EXPECT_EQ(registry_.Count().total(), 0);
   sender.join();

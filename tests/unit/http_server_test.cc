@@ -196,7 +196,7 @@ TEST_F(HttpServerTest, ItsThreadsAreInRollCall) {
     int count = 0;
     for (const ThreadInfo& thread : registry_.Snapshot().threads) {
       EXPECT_EQ(thread.role, ThreadRole::kService);
-      count += thread.running ? 1 : 0;
+      count += thread.running() ? 1 : 0;
     }
     return count;
   };

@@ -19,7 +19,7 @@ Jobs PushMany(JobQueue& queue, size_t count) {
   Jobs jobs;
   for (size_t i = 0; i < count; ++i) {
     jobs.push_back(MakeJob(std::to_string(i)));
-    queue.Push(jobs.back());
+    queue.Push(jobs.back(), kDefaultPriority);
   }
   return jobs;
 }
@@ -27,11 +27,11 @@ Jobs PushMany(JobQueue& queue, size_t count) {
 void ExpectOrder(JobQueue& queue, const Jobs& expected) {
   EXPECT_EQ(queue.size(), expected.size());
   for (const auto& job : expected) {
-    EXPECT_EQ(queue.front(), job.get());
-    EXPECT_EQ(queue.Pop(), job);
+    EXPECT_EQ(queue.Next({}), job.get());
+    EXPECT_EQ(queue.Take({}), job);
   }
-  EXPECT_EQ(queue.Pop(), nullptr);
-  EXPECT_EQ(queue.front(), nullptr);
+  EXPECT_EQ(queue.Take({}), nullptr);
+  EXPECT_EQ(queue.Next({}), nullptr);
   EXPECT_EQ(queue.size(), 0u);
 }
 
@@ -56,7 +56,7 @@ TEST(JobQueueTest, RemovesFromFrontMiddleAndBack) {
       EXPECT_EQ(jobs[at].use_count(), 1);
       jobs.erase(jobs.begin() + static_cast<std::ptrdiff_t>(at));
       jobs.push_back(MakeJob("last"));
-      queue.Push(jobs.back());
+      queue.Push(jobs.back(), kDefaultPriority);
       ExpectOrder(queue, jobs);
     }
   }
@@ -77,11 +77,11 @@ TEST(JobQueueTest, RemovesAJobThatOnlyItHolds) {
 TEST(JobQueueTest, DoesNotKnowAJobThatWasPopped) {
   JobQueue queue;
   const Jobs jobs = PushMany(queue, 2);
-  queue.Pop();
+  queue.Take({});
   EXPECT_FALSE(queue.Remove(*jobs[0]));
   EXPECT_FALSE(queue.Remove(*MakeJob("never in")));
   EXPECT_EQ(queue.size(), 1u);
-  queue.Push(jobs[0]);  // may come again
+  queue.Push(jobs[0], kDefaultPriority);  // may come again
   ExpectOrder(queue, {jobs[1], jobs[0]});
 }
 
@@ -90,7 +90,7 @@ TEST(JobQueueTest, LetsGoOfItsJobs) {
   {
     JobQueue queue;
     jobs = PushMany(queue, 5);
-    queue.Pop();
+    queue.Take({});
   }
   for (const auto& job : jobs) EXPECT_EQ(job.use_count(), 1);
 }
@@ -99,7 +99,7 @@ TEST(JobQueueTest, LetsGoOfItsJobs) {
 // million stack frames, which no stack has.
 TEST(JobQueueTest, DestroysALongChainWithoutRecursion) {
   JobQueue queue;
-  for (int i = 0; i < 1'000'000; ++i) queue.Push(std::make_shared<LiveJob>(JobRecord()));
+  for (int i = 0; i < 1'000'000; ++i) queue.Push(std::make_shared<LiveJob>(JobRecord()), kDefaultPriority);
   EXPECT_EQ(queue.size(), 1'000'000u);
 }
 
@@ -114,10 +114,10 @@ TEST(JobQueueTest, BehavesAsAList) {
     if (choice < 5 && !out.empty()) {
       std::swap(out[random() % out.size()], out.back());
       oracle.push_back(out.back());
-      queue.Push(out.back());
+      queue.Push(out.back(), kDefaultPriority);
       out.pop_back();
     } else if (choice < 7) {
-      const auto job = queue.Pop();
+      const auto job = queue.Take({});
       ASSERT_EQ(job, oracle.empty() ? nullptr : oracle.front());
       if (job == nullptr) continue;
       oracle.pop_front();
@@ -131,7 +131,7 @@ TEST(JobQueueTest, BehavesAsAList) {
       ASSERT_FALSE(queue.Remove(*out[random() % out.size()]));
     }
     ASSERT_EQ(queue.size(), oracle.size());
-    ASSERT_EQ(queue.front(), oracle.empty() ? nullptr : oracle.front().get());
+    ASSERT_EQ(queue.Next({}), oracle.empty() ? nullptr : oracle.front().get());
   }
   ExpectOrder(queue, Jobs(oracle.begin(), oracle.end()));
 }

@@ -27,6 +27,8 @@ bool EndIt(LiveJob& job, JobState from, JobState end, Waiters* waiters) {
   return true;
 }
 
+const absl::Time kNow = absl::FromUnixSeconds(1000);
+
 TEST(LiveJobTest, LooksAsBeforeUntilItsEndIsFinished) {
   const auto job = MakeJob("j");
   const auto waiter = std::make_shared<CountingWaiter>();
@@ -37,7 +39,7 @@ TEST(LiveJobTest, LooksAsBeforeUntilItsEndIsFinished) {
   EXPECT_EQ(job->Snapshot().record.state, JobState::kQueued);
   EXPECT_EQ(job->EndState(), JobState::kCancelled);
   EXPECT_FALSE(job->Start(Attempt(), std::make_shared<RunControl>()));
-  EXPECT_FALSE(job->UpdateOptions([](JobOptions&, bool) { FAIL() << "changed while it ends"; }).has_value());
+  EXPECT_FALSE(job->Update([](JobRecord&) { return true; }).has_value());
   EXPECT_EQ(job->BeginEnd(JobState::kQueued, JobState::kFailed, {}, MakeOutcome(absl::UnixEpoch())), nullptr);
   EXPECT_TRUE(job->AddWaiter(waiter));
   EXPECT_EQ(job->FinishEnd(ended).size(), 1u);
@@ -63,16 +65,16 @@ TEST(LiveJobTest, EndsOnlyFromTheStateThatWasMeant) {
 
 TEST(LiveJobTest, AskToEndReachesARunningJobAlone) {
   const auto job = MakeJob("j");
-  EXPECT_EQ(job->AskToEnd(CancelReason::kRequested), JobState::kQueued);
+  EXPECT_EQ(job->AskToEnd(CancelReason::kRequested, kNow).state, JobState::kQueued);
   const auto control = std::make_shared<RunControl>();
   ASSERT_TRUE(job->Start(Attempt(), control));
   EXPECT_FALSE(control->cancel.cancelled());
-  EXPECT_EQ(job->AskToEnd(CancelReason::kCallerGone), JobState::kRunning);
-  EXPECT_EQ(job->AskToEnd(CancelReason::kRequested), JobState::kRunning);
+  EXPECT_EQ(job->AskToEnd(CancelReason::kCallerGone, kNow).state, JobState::kRunning);
+  EXPECT_EQ(job->AskToEnd(CancelReason::kRequested, kNow).state, JobState::kRunning);
   EXPECT_EQ(control->cancel.reason(), CancelReason::kCallerGone);
   Waiters waiters;
   ASSERT_TRUE(EndIt(*job, JobState::kRunning, JobState::kCancelled, &waiters));
-  EXPECT_EQ(job->AskToEnd(CancelReason::kRequested), JobState::kCancelled);
+  EXPECT_EQ(job->AskToEnd(CancelReason::kRequested, kNow).state, JobState::kCancelled);
 }
 
 TEST(LiveJobTest, ShowsProgressWhileItRunsAndKeepsTheLast) {
@@ -118,17 +120,22 @@ TEST(LiveJobTest, RemoveWaiterTakesThatOne) {
   EXPECT_EQ(waiters.begin()->second, stays);
 }
 
-TEST(LiveJobTest, UpdatesOptionsUntilItHasEnded) {
+TEST(LiveJobTest, IsUpdatedUntilItHasEnded) {
   const auto job = MakeJob("j");
   const JobSnapshot before = job->Snapshot();
-  const auto updated = job->UpdateOptions([](JobOptions& options, bool) { options.display_name = "new"; });
+  const auto updated = job->Update([](JobRecord& record) {
+    auto options = std::make_shared<JobOptions>();
+    options->display_name = "new";
+    record.options = std::move(options);
+    return true;
+  });
   ASSERT_TRUE(updated.has_value());
   EXPECT_EQ(updated->record.DisplayName(), "new");
   EXPECT_EQ(job->DisplayName(), "new");
   EXPECT_EQ(before.record.DisplayName(), "Job-0");  // others keep what they saw
   Waiters waiters;
   ASSERT_TRUE(EndIt(*job, JobState::kQueued, JobState::kCancelled, &waiters));
-  EXPECT_FALSE(job->UpdateOptions([](JobOptions&, bool) { FAIL() << "changed after the end"; }).has_value());
+  EXPECT_FALSE(job->Update([](JobRecord&) { return true; }).has_value());
 }
 
 // A worker and several cancellers race for the end: one gets it.

@@ -84,7 +84,7 @@ TEST(PipelineTest, RollCallShowsARunningJob) {
   ASSERT_TRUE(thread.has_value());
   EXPECT_EQ(thread->job.id, job->id());
   EXPECT_EQ(thread->job.display_name, "Job-1");
-  EXPECT_TRUE(thread->running);
+  EXPECT_TRUE(thread->running());
   EXPECT_EQ(thread->pool, "blocking");
   EXPECT_EQ(thread->os_thread_id, record.attempts[0].os_thread_id);
 }

@@ -48,7 +48,7 @@ TEST_F(ServicePoolTest, ItsThreadsAreServiceThreadsThatRunWhileTheyDo) {
   ASSERT_TRUE(pool.Run([&] {
     const RegisteredThread* self = RegisteredThread::Current();
     ASSERT_NE(self, nullptr);
-    EXPECT_TRUE(registry_.Find(self->id())->running);
+    EXPECT_TRUE(registry_.Find(self->id())->running());
     EXPECT_EQ(registry_.Find(self->id())->jobs_run, 0u);
     checked.Open();
   }));

@@ -93,7 +93,7 @@ TEST(ThreadRegistryTest, ShowsWhatAThreadIs) {
   const RollCall roll_call = registry.Snapshot();
   ASSERT_EQ(roll_call.threads.size(), 3u);
   EXPECT_EQ(roll_call.threads[0].display_name, "MainThread");
-  EXPECT_TRUE(roll_call.threads[0].running);
+  EXPECT_TRUE(roll_call.threads[0].running());
   EXPECT_EQ(roll_call.threads[0].os_thread_id, getpid());
   EXPECT_EQ(roll_call.threads[0].native_name, NativeNameOf(getpid()));  // the program's
   const ThreadInfo& shown = roll_call.threads[1];
@@ -103,7 +103,7 @@ TEST(ThreadRegistryTest, ShowsWhatAThreadIs) {
   EXPECT_EQ(shown.display_name, "Thread-1");
   EXPECT_EQ(shown.native_name, "Thread-1");
   EXPECT_EQ(NativeNameOf(shown.os_thread_id), "Thread-1");
-  EXPECT_FALSE(shown.running);
+  EXPECT_FALSE(shown.running());
   EXPECT_EQ(shown.process_id, getpid());
   EXPECT_EQ(shown.jobs_run, 0u);
   EXPECT_EQ(roll_call.threads[2].display_name, "Service-1");
@@ -161,7 +161,7 @@ TEST(ThreadRegistryTest, ShowsJobsBesideTheThread) {
   RegisteredThread thread(registry, ThreadRole::kWorker, "p");
   thread.BeginJob({"job-a", "Job A", true, absl::FromUnixSeconds(7)});
   ThreadInfo info = *registry.Find(thread.id());
-  EXPECT_TRUE(info.running);
+  EXPECT_TRUE(info.running());
   EXPECT_EQ(info.job.id, "job-a");
   EXPECT_EQ(info.job.display_name, "Job A");
   EXPECT_TRUE(info.job.daemon);
@@ -175,14 +175,14 @@ TEST(ThreadRegistryTest, ShowsJobsBesideTheThread) {
 
   thread.EndJob(/*ran=*/true);
   info = *registry.Find(thread.id());
-  EXPECT_FALSE(info.running);
+  EXPECT_FALSE(info.running());
   EXPECT_TRUE(info.job.id.empty());
   EXPECT_EQ(info.jobs_run, 1u);
   thread.BeginJob({"job-b", "", false, absl::UnixEpoch()});
   thread.EndJob(/*ran=*/false);
   EXPECT_EQ(registry.Find(thread.id())->jobs_run, 1u);
   thread.SetRunning(true);
-  EXPECT_TRUE(registry.Find(thread.id())->running);
+  EXPECT_TRUE(registry.Find(thread.id())->running());
 }
 
 TEST(ThreadRegistryTest, KnowsTheCallingThread) {

@@ -167,7 +167,7 @@ TEST_F(TimerTest, RunsOnOneServiceThread) {
   EXPECT_EQ(registry_.Count().by_role[static_cast<size_t>(ThreadRole::kService)], 1);
   timer.At(In(absl::ZeroDuration()), [&] {
     ASSERT_NE(RegisteredThread::Current(), nullptr);
-    EXPECT_TRUE(registry_.Find(RegisteredThread::Current()->id())->running);
+    EXPECT_TRUE(registry_.Find(RegisteredThread::Current()->id())->running());
     called.Open();
   });
   called.Await();

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+
+#include "server/base/clock.h"
+
+namespace jobpool {
+
+/// Lets so many events a second pass, evenly: in any period of t seconds at most
+/// rate * t, and a tenth of a second's worth (at least one) beside. The generic cell
+/// rate algorithm (ITU-T I.371), in constant time and memory. Not thread-safe.
+class RateLimiter {
+ public:
+  /// `rate` a second; 0: no limit.
+  explicit RateLimiter(double rate = 0) { SetRate(rate); }
+
+  void SetRate(double rate) {
+    rate_ = rate;
+    interval_ = rate > 0 ? Seconds(1 / rate) : Seconds(0);
+    tolerance_ = std::max(Seconds(0), Seconds(0.1) - interval_);
+  }
+
+  double rate() const { return rate_; }
+  bool limited() const { return rate_ > 0; }
+
+  /// From when on Take will succeed.
+  MonotonicTime NextTime() const {
+    return std::chrono::time_point_cast<MonotonicTime::duration>(due_ - tolerance_);
+  }
+
+  /// Returns false if it is too early. `events` that come together pass together,
+  /// and those after them wait accordingly longer.
+  bool Take(MonotonicTime now, int64_t events = 1) {
+    if (!limited()) return true;
+    if (now < NextTime()) return false;
+    due_ = std::max(Point(now), due_) + interval_ * static_cast<double>(events);
+    return true;
+  }
+
+  /// Some that were taken have not happened after all.
+  void GiveBack(int64_t events) { due_ -= interval_ * static_cast<double>(events); }
+
+ private:
+  using Seconds = std::chrono::duration<double>;
+  using Point = std::chrono::time_point<std::chrono::steady_clock, Seconds>;
+
+  double rate_ = 0;
+  Seconds interval_{0};
+  Seconds tolerance_{0};
+  Point due_{Seconds(0)};  // the next event's place on an even grid
+};
+
+}  // namespace jobpool
