@@ -70,8 +70,8 @@ Dispatcher::Dispatcher(PoolOptions options, size_t index, const Dependencies& de
       max_queued_jobs_(options.max_queued_jobs),
       last_ready_time_(absl::ToUnixNanos(absl::InfiniteFuture())),
       options_(std::move(options)),
-      starts_(options_.max_starts_per_second),
-      submits_(options_.max_submits_per_second),
+      starts_(kStartBurst, options_.max_starts_per_second),
+      submits_(kSubmitBurst, options_.max_submits_per_second),
       executor_(std::make_unique<ThreadPool>(ThreadPoolOptions{*name_, ThreadRole::kWorker, SizeOf(options_)},
                                              to_.registry, *this, clock_)) {}
 
