@@ -71,10 +71,9 @@ std::vector<MetricFamily> LiveMetrics::Collect() const {
   const RollCall roll_call = registry_.Snapshot();
   MetricFamily jobs = Gauges("jobpool_jobs", "Jobs that have not ended.");
   MetricFamily max_threads = Gauges("jobpool_pool_max_threads", "Workers that the pool grows to.");
-  MetricFamily max_queued =
-      Gauges("jobpool_pool_max_queued_jobs", "Jobs that may be queued or scheduled.");
-  MetricFamily retiring = Gauges("jobpool_pool_retiring_threads",
-                                 "Workers that end when they have run what they are on.");
+  MetricFamily max_queued = Gauges("jobpool_pool_max_queued_jobs", "Jobs that may be queued or scheduled.");
+  MetricFamily retiring =
+      Gauges("jobpool_pool_retiring_threads", "Workers that end when they have run what they are on.");
   MetricFamily states = Gauges("jobpool_pool_state", "1 for the state that the pool is in.");
   MetricFamily oldest_queued = Gauges("jobpool_oldest_queued_timestamp_seconds",
                                       "Since when the pool's first queued job waits; 0: none does.");
@@ -83,7 +82,8 @@ std::vector<MetricFamily> LiveMetrics::Collect() const {
   for (const auto& pool : pools_.all()) {
     const PoolOptions options = pool->options();
     const PoolLoad load = pool->Load();
-    AddGauge(jobs, {{"pool", options.name}, {"state", "scheduled"}}, static_cast<double>(load.scheduled_jobs));
+    AddGauge(jobs, {{"pool", options.name}, {"state", "scheduled"}},
+             static_cast<double>(load.scheduled_jobs));
     AddGauge(jobs, {{"pool", options.name}, {"state", "queued"}}, static_cast<double>(load.queued_jobs));
     AddGauge(jobs, {{"pool", options.name}, {"state", "running"}}, static_cast<double>(load.running_jobs));
     AddGauge(max_threads, {{"pool", options.name}}, options.max_threads);

@@ -64,6 +64,10 @@ class Admission {
   /// request that has made its job before, with that job.
   absl::StatusOr<std::vector<JobRecord>> Validate(std::vector<JobSpec> specs);
 
+  /// Whether the callers of jobs matter, since some of them were refused for a full
+  /// queue and are expected again.
+  bool crowded() const;
+
   /// The job that the same request has made before, if it has. Errors as of Submit.
   absl::StatusOr<std::optional<JobHandle>> FindMade(const RequestKey& request);
 
@@ -72,6 +76,7 @@ class Admission {
   struct Entry {
     JobRecord record;
     std::optional<RequestKey> request;
+    uint64_t caller = 0;
     Dispatcher* pool = nullptr;
     bool own_id = false;
     size_t first = 0;                // the first entry with the same request; mostly itself

@@ -77,12 +77,12 @@ Dispatcher::Dispatcher(PoolOptions options, size_t index, const Dependencies& de
 
 Dispatcher::~Dispatcher() { StopWorkers(); }
 
-absl::Status Dispatcher::Reserve(int64_t places) {
+absl::Status Dispatcher::Reserve(int64_t places, uint64_t caller) {
   if (places == 0) return absl::OkStatus();
   if (draining_.load()) return PoolDrainingError(PoolName(*name_));
   const int64_t max = max_queued_jobs_.load();
-  if (!AddUpTo(reserved_, places, max)) {
-    return QueueFull(std::max<int64_t>(1, reserved_.load() + places - max));
+  if (crowded() || !AddUpTo(reserved_, places, max)) {
+    if (absl::Status reserved = ReserveCrowded(places, max, caller); !reserved.ok()) return reserved;
   }
   MutexLock lock(mu_);
   const MonotonicTime now = clock_.Monotonic();
@@ -91,26 +91,39 @@ absl::Status Dispatcher::Reserve(int64_t places) {
   return RateReachedError(PoolName(*name_), submits_.rate(), absl::FromChrono(submits_.NextTime() - now));
 }
 
+absl::Status Dispatcher::ReserveCrowded(int64_t places, int64_t max, uint64_t caller) {
+  absl::Duration delay;
+  {
+    MutexLock lock(mu_);
+    const MonotonicTime now = clock_.Monotonic();
+    const absl::Duration interval = drain_rate_.Interval(now);
+    const bool reserved = slots_.Admit(caller, now, places, max - reserved_.load(), max, interval) &&
+                          AddUpTo(reserved_, places, max);
+    if (!reserved) delay = slots_.Refuse(caller, now, places, interval);
+    crowded_.store(!slots_.empty(), std::memory_order_relaxed);
+    if (reserved) return absl::OkStatus();
+  }
+  return QueueFull(delay);
+}
+
 void Dispatcher::Release(int64_t places) { reserved_.fetch_sub(places); }
 
 absl::Status Dispatcher::CheckRoom(int64_t places) const {
   if (places == 0) return absl::OkStatus();
   if (draining_.load()) return PoolDrainingError(PoolName(*name_));
   const int64_t missing = reserved_.load() + places - max_queued_jobs_.load();
-  return missing <= 0 ? absl::OkStatus() : QueueFull(missing);
-}
-
-// A full queue has room again when as many jobs as places are missing have been taken from it; the bounds
-// keep clients from hammering, and from giving up.
-absl::Status Dispatcher::QueueFull(int64_t missing_places) const {
+  if (missing <= 0) return absl::OkStatus();
   absl::Duration interval;
   {
     MutexLock lock(mu_);
     interval = drain_rate_.Interval(clock_.Monotonic());
   }
-  const absl::Duration delay =
-      std::clamp(interval * static_cast<double>(missing_places), absl::Milliseconds(100), absl::Minutes(1));
-  return QueueFullError(PoolName(*name_), max_queued_jobs_.load(), delay);
+  return QueueFull(
+      std::clamp(interval * static_cast<double>(missing), absl::Milliseconds(100), absl::Minutes(5)));
+}
+
+absl::Status Dispatcher::QueueFull(absl::Duration retry_delay) const {
+  return QueueFullError(PoolName(*name_), max_queued_jobs_.load(), retry_delay);
 }
 
 void Dispatcher::Accept(const std::shared_ptr<LiveJob>& job, JobState given) {

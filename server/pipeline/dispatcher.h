@@ -21,6 +21,7 @@
 #include "server/pipeline/job_timers.h"
 #include "server/pipeline/kind_limits.h"
 #include "server/pipeline/pool_options.h"
+#include "server/pipeline/retry_slots.h"
 #include "server/pipeline/timer.h"
 #include "server/telemetry/job_metrics.h"
 #include "server/workers/executor.h"
@@ -79,8 +80,8 @@ class Dispatcher final : public WorkSource, public HeldUp {
 
   /// Takes places in the queue, one for each job to come; it keeps its place until it
   /// runs. RESOURCE_EXHAUSTED: so many are not free, or too many come in a second;
-  /// UNAVAILABLE: the pool drains.
-  absl::Status Reserve(int64_t places);
+  /// UNAVAILABLE: the pool drains. `caller`: as in JobSpec.
+  absl::Status Reserve(int64_t places, uint64_t caller = 0);
   /// Gives places back that will not be used.
   void Release(int64_t places);
   /// What Reserve would answer now, but for the rate.
@@ -115,6 +116,10 @@ class Dispatcher final : public WorkSource, public HeldUp {
   void Pause() { SetState(PoolState::kPaused); }
   void Resume() { SetState(PoolState::kActive); }
   void Drain() { SetState(PoolState::kDraining); }
+
+  /// Whether callers that were refused are expected again, so that it matters who
+  /// comes.
+  bool crowded() const { return crowded_.load(std::memory_order_relaxed); }
 
   PoolState state() const;
   PoolLoad Load() const;
@@ -155,7 +160,8 @@ class Dispatcher final : public WorkSource, public HeldUp {
                      ResourceUsage usage);
   bool TryRetry(const std::shared_ptr<LiveJob>& job, const RunControl& control, const Outcome& outcome,
                 ResourceUsage usage);
-  absl::Status QueueFull(int64_t missing_places) const;
+  absl::Status ReserveCrowded(int64_t places, int64_t max, uint64_t caller);
+  absl::Status QueueFull(absl::Duration retry_delay) const;
 
   const std::shared_ptr<const std::string> name_;
   const size_t index_;
@@ -169,6 +175,7 @@ class Dispatcher final : public WorkSource, public HeldUp {
   std::atomic<int64_t> running_{0};
   std::atomic<bool> draining_{false};  // written under mu_
   std::atomic<int64_t> last_ready_time_;
+  std::atomic<bool> crowded_{false};  // whether slots_ is not empty; written under mu_
 
   mutable Mutex mu_;
   PoolOptions options_ ABSL_GUARDED_BY(mu_);
@@ -179,6 +186,7 @@ class Dispatcher final : public WorkSource, public HeldUp {
   RateLimiter submits_ ABSL_GUARDED_BY(mu_);
   bool rate_reached_ ABSL_GUARDED_BY(mu_) = false;  // until a timer says otherwise
   DrainRate drain_rate_ ABSL_GUARDED_BY(mu_);
+  RetrySlots slots_ ABSL_GUARDED_BY(mu_);
   // Jobs have become ready of which the executor was not told one by one: who takes one tells it of the next.
   bool pass_on_ ABSL_GUARDED_BY(mu_) = false;
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/hash/hash.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -56,11 +57,19 @@ JobService::JobService(Pipeline& pipeline, const CallResources& resources, RpcMe
   SetMessageAllocatorFor_WaitJobs(&wait_jobs_messages_);
 }
 
+// Who asks: a request by its request_id, others by the connection that they come on.
+void JobService::SetCaller(const grpc::CallbackServerContext& context, JobSpec& spec) const {
+  if (!pipeline_.admission().crowded()) return;
+  spec.caller = spec.request.has_value() ? absl::HashOf(spec.request->id) : absl::HashOf(context.peer());
+}
+
 template <typename Request>
-absl::StatusOr<JobSpec> JobService::Decode(const Request& request) {
+absl::StatusOr<JobSpec> JobService::Decode(const grpc::CallbackServerContext& context,
+                                           const Request& request) {
   Violations violations;
   JobSpec spec = DecodeSubmission(request, "", pipeline_.clock().Now(), violations);
   JOBPOOL_RETURN_IF_ERROR(Refuse(violations.ToStatus(), 1));
+  SetCaller(context, spec);
   return spec;
 }
 
@@ -82,29 +91,31 @@ grpc::ServerUnaryReactor* JobService::SubmitJob(grpc::CallbackServerContext* con
                                                 const v1::SubmitJobRequest* request, v1::Job* response) {
   auto* const call = new UnaryCall(*submit_job_, resources_.memory, response, WhenFull::kShrink);
   absl::Status status = call->Begin(nullptr);
-  if (status.ok()) status = AnswerSubmitJob(*request, response);
+  if (status.ok()) status = AnswerSubmitJob(*context, *request, response);
   context->GetRpcAllocatorState()->FreeRequest();
   call->FinishWith(std::move(status));
   return call;
 }
 
-absl::Status JobService::AnswerSubmitJob(const v1::SubmitJobRequest& request, v1::Job* response) {
-  JOBPOOL_ASSIGN_OR_RETURN(JobSpec spec, Decode(request));
+absl::Status JobService::AnswerSubmitJob(const grpc::CallbackServerContext& context,
+                                         const v1::SubmitJobRequest& request, v1::Job* response) {
+  JOBPOOL_ASSIGN_OR_RETURN(JobSpec spec, Decode(context, request));
   if (request.validate_only()) return Validate(std::move(spec), response);
   JOBPOOL_ASSIGN_OR_RETURN(const Submission submission, pipeline_.admission().Submit(std::move(spec)));
   EncodeJob(submission.job.Snapshot(), JobView::kFull, response);
   return absl::OkStatus();
 }
 
-grpc::ServerUnaryReactor* JobService::BatchSubmitJobs(grpc::CallbackServerContext*,
+grpc::ServerUnaryReactor* JobService::BatchSubmitJobs(grpc::CallbackServerContext* context,
                                                       const v1::BatchSubmitJobsRequest* request,
                                                       v1::BatchSubmitJobsResponse* response) {
   return AnswerPooled(
       *batch_submit_jobs_, resources_, *request, response,
-      [=, this] { return AnswerBatchSubmitJobs(*request, response); }, WhenFull::kShrink);
+      [=, this] { return AnswerBatchSubmitJobs(*context, *request, response); }, WhenFull::kShrink);
 }
 
-absl::Status JobService::AnswerBatchSubmitJobs(const v1::BatchSubmitJobsRequest& request,
+absl::Status JobService::AnswerBatchSubmitJobs(const grpc::CallbackServerContext& context,
+                                               const v1::BatchSubmitJobsRequest& request,
                                                v1::BatchSubmitJobsResponse* response) {
   const int count = request.requests_size();
   Violations violations;
@@ -123,6 +134,7 @@ absl::Status JobService::AnswerBatchSubmitJobs(const v1::BatchSubmitJobsRequest&
     }
   }
   JOBPOOL_RETURN_IF_ERROR(Refuse(violations.ToStatus(), static_cast<size_t>(count)));
+  if (!specs.empty()) SetCaller(context, specs.front());
   if (request.validate_only()) {
     JOBPOOL_ASSIGN_OR_RETURN(const std::vector<JobRecord> records,
                              pipeline_.admission().Validate(std::move(specs)));
@@ -137,7 +149,7 @@ absl::Status JobService::AnswerBatchSubmitJobs(const v1::BatchSubmitJobsRequest&
 
 grpc::ServerUnaryReactor* JobService::RunJob(grpc::CallbackServerContext* context,
                                              const v1::RunJobRequest* request, v1::Job* response) {
-  absl::StatusOr<JobSpec> spec = Decode(*request);
+  absl::StatusOr<JobSpec> spec = Decode(*context, *request);
   const bool validate_only = request->validate_only();
   const bool detach = request->detach();
   context->GetRpcAllocatorState()->FreeRequest();

@@ -46,12 +46,15 @@ class JobService final : public v1::JobService::CallbackService {
 
  private:
   template <typename Request>
-  absl::StatusOr<JobSpec> Decode(const Request& request);
+  absl::StatusOr<JobSpec> Decode(const grpc::CallbackServerContext& context, const Request& request);
+  void SetCaller(const grpc::CallbackServerContext& context, JobSpec& spec) const;
   // Counts it where it is a refusal.
   absl::Status Refuse(absl::Status status, size_t jobs);
   absl::Status Validate(JobSpec spec, v1::Job* response);
-  absl::Status AnswerSubmitJob(const v1::SubmitJobRequest& request, v1::Job* response);
-  absl::Status AnswerBatchSubmitJobs(const v1::BatchSubmitJobsRequest& request,
+  absl::Status AnswerSubmitJob(const grpc::CallbackServerContext& context,
+                               const v1::SubmitJobRequest& request, v1::Job* response);
+  absl::Status AnswerBatchSubmitJobs(const grpc::CallbackServerContext& context,
+                                     const v1::BatchSubmitJobsRequest& request,
                                      v1::BatchSubmitJobsResponse* response);
   absl::Status AnswerListJobs(const v1::ListJobsRequest& request, v1::ListJobsResponse* response);
   absl::Status AnswerUpdateJob(const v1::UpdateJobRequest& request, v1::Job* response);

@@ -64,7 +64,11 @@ bool ThreadPool::Replace(uint64_t thread_id) {
     lost->replaced.store(true);
     ++replaced_;
     CountThread(-1);
-    if (!stopping_ && (threads_ < size_.min_threads || source_.HasWork())) WakeOrStartWorker();
+    if (!stopping_ && threads_ < size_.min_threads) {
+      StartWorker();
+    } else if (!stopping_ && source_.HasWork()) {
+      WakeOrStartWorker();
+    }
   }
   registry_.Retire(thread_id);
   return true;
