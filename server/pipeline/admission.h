@@ -33,13 +33,15 @@ class Admission {
  public:
   /// All outlive it. `seed`: random, for job ids.
   Admission(PoolSet& pools, JobTable& table, const JobReader& reader, const JobStore& store,
-            RequestIds& request_ids, JobMetrics& metrics, const Clock& clock, uint64_t seed)
+            RequestIds& request_ids, JobMetrics& metrics, JobEvents& events, const Clock& clock,
+            uint64_t seed)
       : pools_(pools),
         table_(table),
         reader_(reader),
         store_(store),
         request_ids_(request_ids),
         metrics_(metrics),
+        events_(events),
         clock_(clock),
         ids_(seed) {}
 
@@ -92,6 +94,7 @@ class Admission {
   const JobStore& store_;
   RequestIds& request_ids_;
   JobMetrics& metrics_;
+  JobEvents& events_;
   const Clock& clock_;
   JobIdMaker ids_;
   std::atomic<uint64_t> last_number_{0};  // of `Job-N`

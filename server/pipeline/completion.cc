@@ -22,7 +22,7 @@ bool Completion::End(const std::shared_ptr<LiveJob>& job, JobState from, JobStat
   Count(*ended);
   log_.Ended(*ended);
   Waiters waiters;
-  table_.Erase(*job, [&] { waiters = job->FinishEnd(ended); });
+  table_.Erase(*job, [&] { waiters = job->FinishEnd(ended, &events_); });
   for (const auto& [key, waiter] : waiters) waiter->OnJobEnd(ended);
   return true;
 }

@@ -16,9 +16,14 @@ namespace jobpool {
 class Completion {
  public:
   /// All outlive it. `pools`: the names, in the order of the metrics' indexes.
-  Completion(JobTable& table, JobStore& store, JobMetrics& metrics, JobLog& log,
+  Completion(JobTable& table, JobStore& store, JobMetrics& metrics, JobLog& log, JobEvents& events,
              std::vector<std::string> pools)
-      : table_(table), store_(store), metrics_(metrics), log_(log), pools_(std::move(pools)) {}
+      : table_(table),
+        store_(store),
+        metrics_(metrics),
+        log_(log),
+        events_(events),
+        pools_(std::move(pools)) {}
 
   /// Takes `job` from state `from` to its end. Returns false, and does nothing,
   /// if it is in another state, or already on its way there. When this returns, everybody who waited has been
@@ -33,6 +38,7 @@ class Completion {
   JobStore& store_;
   JobMetrics& metrics_;
   JobLog& log_;
+  JobEvents& events_;
   const std::vector<std::string> pools_;
 };
 

@@ -46,12 +46,13 @@ absl::StatusOr<JobSnapshot> Control::Update(const std::string& id, const JobUpda
   const auto most = static_cast<int64_t>(given.Bytes());  // that it can grow by
   JOBPOOL_RETURN_IF_ERROR(table_.AddBytes(most));
   int64_t grown = 0;
-  std::optional<JobSnapshot> updated = job.live->UpdateOptions([&](JobOptions& options, bool is_first) {
+  const auto change = [&](JobOptions& options, bool is_first) {
     grown -= is_first ? 0 : static_cast<int64_t>(options.Bytes());
     if (update.display_name.has_value()) options.display_name = given.display_name;
     if (update.labels.has_value()) options.labels = given.labels;
     grown += static_cast<int64_t>(options.Bytes());
-  });
+  };
+  std::optional<JobSnapshot> updated = job.live->UpdateOptions(change, &events_);
   table_.AddBytes(grown - most).IgnoreError();  // it is less
   if (!updated.has_value()) return JobEndedError(JobName(id), JobStateName(job.live->EndState()));
   if (update.display_name.has_value() && updated->record.state == JobState::kRunning) {
@@ -62,15 +63,19 @@ absl::StatusOr<JobSnapshot> Control::Update(const std::string& id, const JobUpda
 }
 
 absl::Status Control::Delete(const std::string& id) {
+  EndedJob ended;
   for (;;) {
     JOBPOOL_ASSIGN_OR_RETURN(const JobHandle job, reader_.Find(id));
+    ended = job.ended;
     if (job.live == nullptr) break;
     // One that has ended since it was found has left the table with that: look again.
     const JobState state = job.live->Snapshot().record.state;
     if (!IsEnded(state)) return JobNotEndedError(JobName(id), JobStateName(state));
   }
   JOBPOOL_ASSIGN_OR_RETURN(const bool deleted, store_.Delete(id));
-  return deleted ? absl::OkStatus() : JobNotFoundError(JobName(id));
+  if (!deleted) return JobNotFoundError(JobName(id));
+  events_.Record(JobEventType::kDeleted, ended, nullptr, ended->outcome->progress);
+  return absl::OkStatus();
 }
 
 size_t Control::CancelWhere(const std::function<bool(const LiveJob&)>& chosen, CancelReason reason) {

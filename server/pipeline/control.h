@@ -26,13 +26,14 @@ class Control {
  public:
   /// All outlive it.
   Control(JobTable& table, JobStore& store, const JobReader& reader, PoolSet& pools, Completion& completion,
-          ThreadRegistry& registry, const Clock& clock)
+          ThreadRegistry& registry, JobEvents& events, const Clock& clock)
       : table_(table),
         store_(store),
         reader_(reader),
         pools_(pools),
         completion_(completion),
         registry_(registry),
+        events_(events),
         clock_(clock) {}
 
   /// Ends a queued job, asks a running one to end; answers with the job as it
@@ -58,6 +59,7 @@ class Control {
   PoolSet& pools_;
   Completion& completion_;
   ThreadRegistry& registry_;
+  JobEvents& events_;
   const Clock& clock_;
 };
 

@@ -169,11 +169,12 @@ bool Dispatcher::RunOne(RegisteredThread& worker) {
   attempt.start_time = to_.clock.Now();
   const absl::Time start_time = attempt.start_time;
   const auto control = std::make_shared<RunControl>();
+  control->progress.set_observer([this, job = job.get()] { job->TellProgress(to_.events); });
   // Roll call shows the job from before it says that it runs until it is about
   // to say that it has ended.
   worker.BeginJob({job->id(), display_name, job->daemon(), start_time});
   running_.fetch_add(1);
-  if (!job->Start(std::move(attempt), control)) {  // cancelled while queued
+  if (!job->Start(std::move(attempt), control, &to_.events)) {  // cancelled while queued
     running_.fetch_sub(1);
     worker.EndJob(/*ran=*/false);
     return true;

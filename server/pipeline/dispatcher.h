@@ -44,6 +44,7 @@ class Dispatcher final : public WorkSource {
     Completion& completion;
     JobMetrics& metrics;
     JobLog& log;
+    JobEvents& events;
     ThreadRegistry& registry;
     const Clock& clock;
   };

@@ -30,10 +30,26 @@ std::string LiveJob::DisplayName() const {
   return record_.DisplayName();
 }
 
-bool LiveJob::Start(Attempt attempt, std::shared_ptr<RunControl> control) {
+void LiveJob::TellCreated(JobEvents& events) const {
+  if (!events.active()) return;
   MutexLock lock(mu_);
+  events.Record(JobEventType::kCreated, std::make_shared<const JobRecord>(record_));
+}
+
+void LiveJob::TellProgress(JobEvents& events) const {
+  if (!events.active()) return;
+  MutexLock lock(mu_);
+  if (record_.state != JobState::kRunning || Ending()) return;
+  events.Record(JobEventType::kProgress, std::make_shared<const JobRecord>(record_), nullptr,
+                control_->progress.Get());
+}
+
+bool LiveJob::Start(Attempt attempt, std::shared_ptr<RunControl> control, JobEvents* events) {
+  MutexLock lock(mu_);
+  RecordedChange change(events, record_);
   if (Ending() || !record_.Start(std::move(attempt))) return false;
   control_ = std::move(control);
+  change.Tell(record_, std::nullopt);
   return true;
 }
 
@@ -48,12 +64,15 @@ EndedJob LiveJob::BeginEnd(JobState from, JobState end, ResourceUsage usage, Out
   return ended;
 }
 
-Waiters LiveJob::FinishEnd(const EndedJob& ended) {
+Waiters LiveJob::FinishEnd(const EndedJob& ended, JobEvents* events) {
   MutexLock lock(mu_);
+  RecordedChange change(events, record_);
   record_.attempts = ended->attempts;
   record_.outcome = ended->outcome;
   record_.state = ended->state;
+  record_.revision = ended->revision;
   control_.reset();
+  change.Tell(JobEventType::kEnded, ended, ended->outcome->progress);
   return waiters_ != nullptr ? std::move(*std::exchange(waiters_, nullptr)) : Waiters();
 }
 

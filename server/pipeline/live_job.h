@@ -9,6 +9,7 @@
 #include "server/base/mutex.h"
 #include "server/base/progress.h"
 #include "server/job/job_record.h"
+#include "server/pipeline/job_events.h"
 #include "server/store/job_store.h"
 
 namespace jobpool {
@@ -56,8 +57,16 @@ class LiveJob {
   /// What its caller has given it to hold in memory: payload, labels, name.
   int64_t GivenBytes() const;
 
+  // What changes the job tells it to `events`, if that is not null, under the job's lock.
+
+  /// To be called before anybody can find the job.
+  void TellCreated(JobEvents& events) const;
+
+  /// To be called when its work has said how far it is.
+  void TellProgress(JobEvents& events) const;
+
   /// QUEUED to RUNNING under `control`. Returns false if it is not QUEUED.
-  bool Start(Attempt attempt, std::shared_ptr<RunControl> control);
+  bool Start(Attempt attempt, std::shared_ptr<RunControl> control, JobEvents* events = nullptr);
 
   /// Begins the end of a job in state `from`: from now on nothing else can end,
   /// start or change it, but it still looks as before. Returns its record as it
@@ -66,7 +75,7 @@ class LiveJob {
 
   /// Shows the end that BeginEnd gave. Returns those that wait for it; nobody can
   /// be added any more.
-  Waiters FinishEnd(const EndedJob& ended);
+  Waiters FinishEnd(const EndedJob& ended, JobEvents* events = nullptr);
 
   /// Asks a RUNNING job to end. Returns the state that it was in; in any other
   /// state nothing is done.
@@ -76,7 +85,7 @@ class LiveJob {
   /// that the job's; `is_first`: it had none of its own. Returns the record's copy,
   /// or nothing, without a change, if the job has ended or is about to.
   template <typename Change>
-  std::optional<JobSnapshot> UpdateOptions(Change change);
+  std::optional<JobSnapshot> UpdateOptions(Change change, JobEvents* events = nullptr);
 
   /// The state that the job has ended in or is about to end in; else the one that
   /// it is in.
@@ -107,13 +116,17 @@ class LiveJob {
 };
 
 template <typename Change>
-std::optional<JobSnapshot> LiveJob::UpdateOptions(Change change) {
+std::optional<JobSnapshot> LiveJob::UpdateOptions(Change change, JobEvents* events) {
   MutexLock lock(mu_);
   if (IsEnded(record_.state) || Ending()) return std::nullopt;
+  RecordedChange recorded(events, record_);
   auto options = std::make_shared<JobOptions>(record_.Options());
   change(*options, record_.options == nullptr);
   record_.options = std::move(options);
-  return SnapshotLocked();
+  ++record_.revision;
+  JobSnapshot snapshot = SnapshotLocked();
+  recorded.Tell(record_, snapshot.progress);
+  return snapshot;
 }
 
 }  // namespace jobpool

@@ -9,9 +9,11 @@
 #include "server/pipeline/admission.h"
 #include "server/pipeline/completion.h"
 #include "server/pipeline/control.h"
+#include "server/pipeline/job_events.h"
 #include "server/pipeline/job_log.h"
 #include "server/pipeline/job_reader.h"
 #include "server/pipeline/job_table.h"
+#include "server/pipeline/job_watches.h"
 #include "server/pipeline/notifier.h"
 #include "server/pipeline/pool_set.h"
 #include "server/pipeline/request_ids.h"
@@ -31,6 +33,10 @@ struct PipelineLimits {
   int64_t max_live_bytes = int64_t{1} << 30;
   /// How many request_ids are remembered.
   int64_t max_request_ids = 1'000'000;
+  /// Changes of jobs that a watch can go back to.
+  int64_t max_watch_events = 100'000;
+  /// How many watches may be open at a time.
+  int64_t max_watches = 1'000;
 };
 
 struct PipelineOptions {
@@ -57,6 +63,7 @@ class Pipeline {
   const JobReader& reader() const { return reader_; }
   Notifier& notifier() { return notifier_; }
   const PoolSet& pools() const { return pools_; }
+  JobWatches& watches() { return watches_; }
   JobMetrics& metrics() { return metrics_; }
   Timer& timer() { return timer_; }
   const Clock& clock() const { return timer_.clock(); }
@@ -77,6 +84,7 @@ class Pipeline {
   // Declared in the order of their dependencies: each uses those above it.
   JobMetrics metrics_;
   JobLog log_;
+  JobEvents events_;
   JobTable table_;
   JobReader reader_;
   Completion completion_;
@@ -86,6 +94,7 @@ class Pipeline {
   Control control_;
   Timer timer_;
   Notifier notifier_;
+  JobWatches watches_;
   Upkeep upkeep_;
 };
 

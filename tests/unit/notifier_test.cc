@@ -65,7 +65,8 @@ class NotifierTest : public ::testing::Test {
   JobTable table_{size_t{1} << 30};
   MemoryStore store_{100'000};
   JobReader reader_{table_, store_};
-  Completion completion_{table_, store_, metrics_, log_, {"blocking"}};
+  JobEvents events_{Clock::Real(), 1000};
+  Completion completion_{table_, store_, metrics_, log_, events_, {"blocking"}};
   Timer timer_{registry_, clock_};
   Notifier notifier_{reader_, timer_, kMaxWaits};
 };
