@@ -169,7 +169,9 @@ bool Dispatcher::RunOne(RegisteredThread& worker) {
   attempt.start_time = to_.clock.Now();
   const absl::Time start_time = attempt.start_time;
   const auto control = std::make_shared<RunControl>();
-  control->progress.set_observer([this, job = job.get()] { job->TellProgress(to_.events); });
+  control->progress.set_observer([this, job = job.get()] {
+    if (to_.events.active()) job->TellProgress(to_.events);
+  });
   // Roll call shows the job from before it says that it runs until it is about
   // to say that it has ended.
   worker.BeginJob({job->id(), display_name, job->daemon(), start_time});

@@ -68,7 +68,9 @@ SharedJobEvent JobWatch::NextInitial() {
     // Gone since the watch began, or, of a filter, unlike it: the watch hears of that.
     const absl::StatusOr<JobHandle> found = watches_.reader_.Find(initial_[initial_told_++]);
     if (!found.ok()) continue;
-    JobSnapshot job = found->Snapshot();
+    // What it says of its progress must not come again.
+    JobSnapshot job =
+        found->live != nullptr ? found->live->TellProgress(watches_.events_) : found->Snapshot();
     const bool ended = IsEnded(job.record.state);
     if (spec_.ids.empty() && (ended || !spec_.matches(job.record))) continue;
     told_[job.record.number] = {job.record.revision, job.progress.has_value() ? job.progress->version : 0};

@@ -36,12 +36,16 @@ void LiveJob::TellCreated(JobEvents& events) const {
   events.Record(JobEventType::kCreated, std::make_shared<const JobRecord>(record_));
 }
 
-void LiveJob::TellProgress(JobEvents& events) const {
-  if (!events.active()) return;
+JobSnapshot LiveJob::TellProgress(JobEvents& events) const {
   MutexLock lock(mu_);
-  if (record_.state != JobState::kRunning || Ending()) return;
-  events.Record(JobEventType::kProgress, std::make_shared<const JobRecord>(record_), nullptr,
-                control_->progress.Get());
+  JobSnapshot snapshot = SnapshotLocked();
+  if (record_.state != JobState::kRunning || Ending() || !snapshot.progress.has_value()) return snapshot;
+  if (snapshot.progress->version > control_->told_progress) {
+    control_->told_progress = snapshot.progress->version;
+    events.Record(JobEventType::kProgress, std::make_shared<const JobRecord>(record_), nullptr,
+                  snapshot.progress);
+  }
+  return snapshot;
 }
 
 bool LiveJob::Start(Attempt attempt, std::shared_ptr<RunControl> control, JobEvents* events) {

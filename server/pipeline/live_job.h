@@ -34,6 +34,9 @@ struct RunControl {
   Progress progress;
   /// The end that is being stored; guarded by the job's lock. QUEUED: none.
   JobState ending = JobState::kQueued;
+  /// The version of the progress that was told to those who watch; guarded by the
+  /// job's lock.
+  uint64_t told_progress = 0;
 };
 
 /// A job between its acceptance and its end: its record, with a guard, and who
@@ -62,8 +65,9 @@ class LiveJob {
   /// To be called before anybody can find the job.
   void TellCreated(JobEvents& events) const;
 
-  /// To be called when its work has said how far it is.
-  void TellProgress(JobEvents& events) const;
+  /// Tells how far the work is, unless that was told; to be called when it has said so.
+  /// Returns the job as it was told.
+  JobSnapshot TellProgress(JobEvents& events) const;
 
   /// QUEUED to RUNNING under `control`. Returns false if it is not QUEUED.
   bool Start(Attempt attempt, std::shared_ptr<RunControl> control, JobEvents* events = nullptr);
