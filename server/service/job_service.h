@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 
 #include "absl/status/status.h"
@@ -38,6 +39,12 @@ class JobService final : public v1::JobService::CallbackService {
   grpc::ServerUnaryReactor* DeleteJob(grpc::CallbackServerContext* context,
                                       const v1::DeleteJobRequest* request,
                                       google::protobuf::Empty* response) override;
+  grpc::ServerWriteReactor<v1::WatchJobsResponse>* WatchJobs(grpc::CallbackServerContext* context,
+                                                             const v1::WatchJobsRequest* request) override;
+
+  /// Ends every call of WatchJobs when it has told what has happened so far, also
+  /// those that are yet to come.
+  void Shutdown();
 
  private:
   template <typename Request>
@@ -53,6 +60,7 @@ class JobService final : public v1::JobService::CallbackService {
 
   Pipeline& pipeline_;
   const CallResources resources_;
+  const uint64_t watch_epoch_;
 
   // Calls that can be open for long, or come in great number, do not keep their requests.
   FreeableMessages<v1::SubmitJobRequest, v1::Job> submit_job_messages_;
@@ -68,6 +76,7 @@ class JobService final : public v1::JobService::CallbackService {
   const std::unique_ptr<MethodMetrics> wait_jobs_;
   const std::unique_ptr<MethodMetrics> cancel_job_;
   const std::unique_ptr<MethodMetrics> delete_job_;
+  const std::unique_ptr<MethodMetrics> watch_jobs_;
 };
 
 }  // namespace jobpool
