@@ -265,9 +265,12 @@ absl::Status Admission::InsertReserved(Entries& entries, const std::shared_ptr<W
     added.push_back(&entries[i]);
     jobs.push_back(make(entries[i], last_number_.fetch_add(1, std::memory_order_relaxed) + 1));
   }
+  const auto tell = [&] {
+    for (const auto& job : jobs) job->TellCreated(events_);
+  };
   for (;;) {
     size_t taken = 0;
-    absl::Status inserted = table_.Insert(jobs, &store_, &taken);
+    absl::Status inserted = table_.Insert(jobs, &store_, &taken, tell);
     if (inserted.ok()) break;
     // An id that we made can be taken: another is made.
     if (!absl::IsAlreadyExists(inserted) || added[taken]->own_id) return inserted;

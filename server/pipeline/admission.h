@@ -35,7 +35,8 @@ class Admission {
  public:
   /// All outlive it. `seed`: random, for job ids.
   Admission(PoolSet& pools, JobTable& table, const JobReader& reader, const JobStore& store,
-            RequestIds& request_ids, KindLimits& kinds, JobMetrics& metrics, const Clock& clock,
+            RequestIds& request_ids, KindLimits& kinds, JobMetrics& metrics, JobEvents& events,
+            const Clock& clock,
             uint64_t seed)
       : pools_(pools),
         table_(table),
@@ -44,6 +45,7 @@ class Admission {
         request_ids_(request_ids),
         kinds_(kinds),
         metrics_(metrics),
+        events_(events),
         clock_(clock),
         ids_(seed) {}
 
@@ -110,6 +112,7 @@ class Admission {
   RequestIds& request_ids_;
   KindLimits& kinds_;
   JobMetrics& metrics_;
+  JobEvents& events_;
   const Clock& clock_;
   JobIdMaker ids_;
   std::atomic<uint64_t> last_number_{0};  // of `Job-N`

@@ -123,7 +123,7 @@ absl::StatusOr<Control::Changed> Control::ChangeRecord(const std::shared_ptr<Liv
       refused = Apply(update, clock_.Now(), withdrawn, record);
       grown = refused.ok() ? OptionBytes(record) - before : 0;
       return refused.ok();
-    });
+    }, &events_);
   });
   table_.AddBytes(grown - most).IgnoreError();  // it is less
   JOBPOOL_RETURN_IF_ERROR(refused);
@@ -157,9 +157,11 @@ absl::StatusOr<JobSpec> Control::SpecOfRetry(const std::string& id) const {
 }
 
 absl::Status Control::Delete(const std::string& id) {
-  JOBPOOL_RETURN_IF_ERROR(FindEnded(id).status());
+  JOBPOOL_ASSIGN_OR_RETURN(const EndedJob ended, FindEnded(id));
   JOBPOOL_ASSIGN_OR_RETURN(const bool deleted, store_.Delete(id));
-  return deleted ? absl::OkStatus() : JobNotFoundError(JobName(id));
+  if (!deleted) return JobNotFoundError(JobName(id));
+  events_.Record(JobEventType::kDeleted, ended, nullptr, ended->outcome->progress);
+  return absl::OkStatus();
 }
 
 size_t Control::CancelWhere(const std::function<bool(const LiveJob&)>& chosen, CancelReason reason) {

@@ -142,7 +142,7 @@ void Dispatcher::AwaitTime(const std::shared_ptr<LiveJob>& job) {
 }
 
 void Dispatcher::MakeReady(const std::shared_ptr<LiveJob>& job) {
-  if (!to_.table.Change(*job, [&] { return job->MakeReady(clock_.Now()); })) {
+  if (!to_.table.Change(*job, [&] { return job->MakeReady(clock_.Now(), &to_.events); })) {
     // The time of day has gone back since the timer was due, or another was set.
     if (job->EndState() == JobState::kScheduled) to_.job_timers.Arm(job);
     return;
@@ -326,11 +326,14 @@ bool Dispatcher::RunOne(RegisteredThread& worker) {
   attempt.start_time = clock_.Now();
   const absl::Time start_time = attempt.start_time;
   const auto control = std::make_shared<RunControl>();
+  control->progress.set_observer([this, job = job.get()] {
+    if (to_.events.active()) job->TellProgress(to_.events);
+  });
   // Roll call shows the job from before it says that it runs until it is about
   // to say that it has ended.
   worker.BeginJob({job->id(), display_name, job->daemon(), start_time});
   running_.fetch_add(1);
-  if (!to_.table.Change(*job, [&] { return job->Start(std::move(attempt), control); })) {
+  if (!to_.table.Change(*job, [&] { return job->Start(std::move(attempt), control, &to_.events); })) {
     // Cancelled, or scheduled for later, while queued.
     running_.fetch_sub(1);
     to_.kinds.Ended(job->kind());
@@ -345,7 +348,7 @@ bool Dispatcher::RunOne(RegisteredThread& worker) {
   std::optional<Timer::Id> timeout;
   if (const absl::Duration limit = job->Timeout(); limit != absl::InfiniteDuration()) {
     timeout = to_.timer.At(Later(clock_.Monotonic(), limit), [this, job, control] {
-      const Asked asked = job->AskToEnd(CancelReason::kTimeout, clock_.Now(), control.get());
+      const Asked asked = job->AskToEnd(CancelReason::kTimeout, clock_.Now(), control.get(), &to_.events);
       if (asked.attempt != nullptr) SetGraceTimer(job, control);
     });
   }
@@ -390,7 +393,7 @@ bool Dispatcher::TryRetry(const std::shared_ptr<LiveJob>& job, const RunControl&
   reserved_.fetch_add(1);
   scheduled_.fetch_add(1);
   const bool retried = to_.table.Change(
-      *job, [&] { return job->Retry(control, outcome.end_time, usage, outcome.error, to_.random()); });
+      *job, [&] { return job->Retry(control, outcome.end_time, usage, outcome.error, to_.random(), &to_.events); });
   if (!retried) {
     scheduled_.fetch_sub(1);
     reserved_.fetch_sub(1);
@@ -404,7 +407,7 @@ bool Dispatcher::TryRetry(const std::shared_ptr<LiveJob>& job, const RunControl&
 void Dispatcher::Stop(const std::shared_ptr<LiveJob>& job, CancelReason reason) {
   for (;;) {
     const absl::Time now = clock_.Now();
-    const Asked asked = job->AskToEnd(reason, now);
+    const Asked asked = job->AskToEnd(reason, now, nullptr, &to_.events);
     if (asked.attempt != nullptr) SetGraceTimer(job, asked.attempt);
     if (IsEnded(asked.state) || asked.state == JobState::kRunning) return;
     Outcome outcome;
@@ -432,7 +435,7 @@ void Dispatcher::SetGraceTimer(const std::shared_ptr<LiveJob>& job, const Contro
 // The thread is lost to the pool, and the job goes on without it.
 void Dispatcher::Abandon(const std::shared_ptr<LiveJob>& job, const Control& control) {
   if (control->decided.exchange(true)) return;
-  const uint64_t thread_id = job->MarkAbandoned(clock_.Now());
+  const uint64_t thread_id = job->MarkAbandoned(clock_.Now(), &to_.events);
   executor_->Replace(thread_id);
   to_.metrics.Abandoned(static_cast<size_t>(job->kind()));
   to_.log.Abandoned(job->id(), thread_id);

@@ -69,6 +69,7 @@ class Dispatcher final : public WorkSource, public HeldUp {
     KindLimits& kinds;
     JobMetrics& metrics;
     JobLog& log;
+    JobEvents& events;
     ThreadRegistry& registry;
     /// Random numbers in 0 to 1. Thread-safe.
     std::function<double()> random;

@@ -43,6 +43,9 @@ class JobReader {
   /// there throughout is in exactly one of the pages that follow one another.
   absl::StatusOr<JobPage> List(const std::optional<ListKey>& after, size_t limit) const;
 
+  /// Every job that is live now.
+  std::vector<std::shared_ptr<LiveJob>> Live() const { return table_.All(); }
+
  private:
   const JobTable& table_;
   const JobStore& store_;

@@ -11,7 +11,7 @@
 namespace jobpool {
 
 absl::Status JobTable::Insert(absl::Span<const std::shared_ptr<LiveJob>> jobs, const JobStore* store,
-                              size_t* taken) {
+                              size_t* taken, const std::function<void()>& last) {
   int64_t bytes = 0;
   for (size_t i = 0; i < jobs.size(); ++i) {
     bytes += jobs[i]->GivenBytes();
@@ -26,7 +26,7 @@ absl::Status JobTable::Insert(absl::Span<const std::shared_ptr<LiveJob>> jobs, c
     if (store != nullptr) Unreserve(jobs);
     return added;
   }
-  absl::Status inserted = InsertLocked(jobs, store != nullptr, taken);
+  absl::Status inserted = InsertLocked(jobs, store != nullptr, taken, last);
   if (!inserted.ok()) bytes_.fetch_sub(bytes);
   return inserted;
 }
@@ -59,7 +59,8 @@ void JobTable::Unreserve(absl::Span<const std::shared_ptr<LiveJob>> jobs) {
 // Takes the locks of all the shards that it needs, in their order: who sees one of the jobs can see all of
 // them. (Which locks those are is beyond the analysis.)
 absl::Status JobTable::InsertLocked(absl::Span<const std::shared_ptr<LiveJob>> jobs, bool reserved,
-                                    size_t* taken) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+                                    size_t* taken,
+                                    const std::function<void()>& last) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   ShardSet needed;
   for (const auto& job : jobs) needed.set(ShardIndex(job->id()));
   for (size_t i = 0; i < kShards; ++i) {
@@ -83,6 +84,7 @@ absl::Status JobTable::InsertLocked(absl::Span<const std::shared_ptr<LiveJob>> j
   }
   if (status.ok()) {
     size_.fetch_add(inserted);
+    if (last) last();
   } else {
     for (const auto& job : jobs.first(inserted)) {
       Shard& shard = ShardOf(job->id());

@@ -32,9 +32,9 @@ class JobTable {
   /// Inserts all of `jobs` or none; no one is seen before all can be. `store`, if
   /// not null, is looked into for the ids too. ALREADY_EXISTS: an id is taken, that
   /// of the job `*taken`. RESOURCE_EXHAUSTED: they would hold too many bytes.
-  /// UNAVAILABLE: closed.
+  /// UNAVAILABLE: closed. Calls `last`, if given, before anybody can find them.
   absl::Status Insert(absl::Span<const std::shared_ptr<LiveJob>> jobs, const JobStore* store = nullptr,
-                      size_t* taken = nullptr);
+                      size_t* taken = nullptr, const std::function<void()>& last = nullptr);
   absl::Status Insert(const std::shared_ptr<LiveJob>& job, const JobStore* store = nullptr) {
     return Insert(absl::MakeConstSpan(&job, 1), store);
   }
@@ -121,7 +121,8 @@ class JobTable {
   Shard& ShardOf(absl::string_view id) const { return shards_[ShardIndex(id)]; }
   absl::Status Reserve(const std::string& id, const JobStore& store);
   void Unreserve(absl::Span<const std::shared_ptr<LiveJob>> jobs);
-  absl::Status InsertLocked(absl::Span<const std::shared_ptr<LiveJob>> jobs, bool reserved, size_t* taken);
+  absl::Status InsertLocked(absl::Span<const std::shared_ptr<LiveJob>> jobs, bool reserved, size_t* taken,
+                            const std::function<void()>& last);
   void AnnounceIfEmpty();
 
   std::atomic<int64_t> max_bytes_;

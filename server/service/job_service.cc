@@ -1,6 +1,7 @@
 #include "server/service/job_service.h"
 
 #include <optional>
+#include <random>
 #include <string>
 #include <utility>
 
@@ -17,6 +18,7 @@
 #include "server/service/page_token.h"
 #include "server/service/run_job_call.h"
 #include "server/service/wait_jobs_call.h"
+#include "server/service/watch_jobs_call.h"
 
 namespace jobpool {
 namespace {
@@ -36,11 +38,18 @@ std::optional<ListKey> DecodeListKey(absl::string_view position) {
   return ListKey{absl::FromUnixNanos(nanos), std::string(parts.second)};
 }
 
+// Tells the resume tokens of this start of the server from those of others.
+uint64_t RandomEpoch() {
+  std::random_device random;
+  return (uint64_t{random()} << 32) | random();
+}
+
 }  // namespace
 
 JobService::JobService(Pipeline& pipeline, const CallResources& resources, RpcMetrics& metrics)
     : pipeline_(pipeline),
       resources_(resources),
+      watch_epoch_(RandomEpoch()),
       submit_job_(metrics.Method("jobpool.v1.JobService", "SubmitJob")),
       batch_submit_jobs_(metrics.Method("jobpool.v1.JobService", "BatchSubmitJobs")),
       run_job_(metrics.Method("jobpool.v1.JobService", "RunJob")),
@@ -51,7 +60,8 @@ JobService::JobService(Pipeline& pipeline, const CallResources& resources, RpcMe
       cancel_job_(metrics.Method("jobpool.v1.JobService", "CancelJob")),
       retry_job_(metrics.Method("jobpool.v1.JobService", "RetryJob")),
       explain_job_(metrics.Method("jobpool.v1.JobService", "ExplainJob")),
-      delete_job_(metrics.Method("jobpool.v1.JobService", "DeleteJob")) {
+      delete_job_(metrics.Method("jobpool.v1.JobService", "DeleteJob")),
+      watch_jobs_(metrics.Method("jobpool.v1.JobService", "WatchJobs", "server_stream")) {
   SetMessageAllocatorFor_SubmitJob(&submit_job_messages_);
   SetMessageAllocatorFor_RunJob(&run_job_messages_);
   SetMessageAllocatorFor_WaitJobs(&wait_jobs_messages_);
@@ -329,5 +339,13 @@ grpc::ServerUnaryReactor* JobService::DeleteJob(grpc::CallbackServerContext*,
     return pipeline_.control().Delete(id);
   });
 }
+
+grpc::ServerWriteReactor<v1::WatchJobsResponse>* JobService::WatchJobs(grpc::CallbackServerContext*,
+                                                                       const v1::WatchJobsRequest* request) {
+  return WatchJobsCall::Start(pipeline_.watches(), watch_epoch_, resources_, CallCount(*watch_jobs_),
+                              *request);
+}
+
+void JobService::Shutdown() { pipeline_.watches().Shutdown(); }
 
 }  // namespace jobpool

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 
 #include "absl/status/status.h"
@@ -43,6 +44,12 @@ class JobService final : public v1::JobService::CallbackService {
   grpc::ServerUnaryReactor* DeleteJob(grpc::CallbackServerContext* context,
                                       const v1::DeleteJobRequest* request,
                                       google::protobuf::Empty* response) override;
+  grpc::ServerWriteReactor<v1::WatchJobsResponse>* WatchJobs(grpc::CallbackServerContext* context,
+                                                             const v1::WatchJobsRequest* request) override;
+
+  /// Ends every call of WatchJobs when it has told what has happened so far, also
+  /// those that are yet to come.
+  void Shutdown();
 
  private:
   template <typename Request>
@@ -62,6 +69,7 @@ class JobService final : public v1::JobService::CallbackService {
 
   Pipeline& pipeline_;
   const CallResources resources_;
+  const uint64_t watch_epoch_;
 
   // Calls that can be open for long, or come in great number, do not keep their requests.
   FreeableMessages<v1::SubmitJobRequest, v1::Job> submit_job_messages_;
@@ -79,6 +87,7 @@ class JobService final : public v1::JobService::CallbackService {
   const std::unique_ptr<MethodMetrics> retry_job_;
   const std::unique_ptr<MethodMetrics> explain_job_;
   const std::unique_ptr<MethodMetrics> delete_job_;
+  const std::unique_ptr<MethodMetrics> watch_jobs_;
 };
 
 }  // namespace jobpool
