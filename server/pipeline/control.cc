@@ -46,11 +46,15 @@ absl::StatusOr<JobSnapshot> Control::Update(const std::string& id, const JobUpda
   const auto most = static_cast<int64_t>(given.Bytes());  // that it can grow by
   JOBPOOL_RETURN_IF_ERROR(table_.AddBytes(most));
   int64_t grown = 0;
-  std::optional<JobSnapshot> updated = job.live->UpdateOptions([&](JobOptions& options, bool is_first) {
-    grown -= is_first ? 0 : static_cast<int64_t>(options.Bytes());
-    if (update.display_name.has_value()) options.display_name = given.display_name;
-    if (update.labels.has_value()) options.labels = given.labels;
-    grown += static_cast<int64_t>(options.Bytes());
+  std::optional<JobSnapshot> updated;
+  table_.Change(*job.live, [&] {
+    updated = job.live->UpdateOptions([&](JobOptions& options, bool is_first) {
+      grown -= is_first ? 0 : static_cast<int64_t>(options.Bytes());
+      if (update.display_name.has_value()) options.display_name = given.display_name;
+      if (update.labels.has_value()) options.labels = given.labels;
+      grown += static_cast<int64_t>(options.Bytes());
+    });
+    return updated.has_value();
   });
   table_.AddBytes(grown - most).IgnoreError();  // it is less
   if (!updated.has_value()) return JobEndedError(JobName(id), JobStateName(job.live->EndState()));

@@ -173,7 +173,8 @@ bool Dispatcher::RunOne(RegisteredThread& worker) {
   // to say that it has ended.
   worker.BeginJob({job->id(), display_name, job->daemon(), start_time});
   running_.fetch_add(1);
-  if (!job->Start(std::move(attempt), control)) {  // cancelled while queued
+  if (!to_.table.Change(*job,
+                        [&] { return job->Start(std::move(attempt), control); })) {  // cancelled while queued
     running_.fetch_sub(1);
     worker.EndJob(/*ran=*/false);
     return true;

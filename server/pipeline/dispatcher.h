@@ -13,6 +13,7 @@
 #include "server/pipeline/completion.h"
 #include "server/pipeline/job_log.h"
 #include "server/pipeline/job_queue.h"
+#include "server/pipeline/job_table.h"
 #include "server/telemetry/job_metrics.h"
 #include "server/workers/executor.h"
 #include "server/workers/thread_pool.h"
@@ -41,6 +42,7 @@ class Dispatcher final : public WorkSource {
  public:
   struct Dependencies {  // all outlive the dispatcher
     const HandlerRegistry& handlers;
+    JobTable& table;
     Completion& completion;
     JobMetrics& metrics;
     JobLog& log;

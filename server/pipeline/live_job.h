@@ -50,6 +50,10 @@ class LiveJob {
   absl::Time create_time() const ABSL_NO_THREAD_SAFETY_ANALYSIS { return record_.create_time; }
   Kind kind() const { return KindOf(work()); }
 
+  /// For the table's index, which reads and keeps it under the lock that its changes
+  /// are made under.
+  const JobRecord& record() const ABSL_NO_THREAD_SAFETY_ANALYSIS { return record_; }
+
   JobSnapshot Snapshot() const;
   std::string DisplayName() const;
 

@@ -33,7 +33,7 @@ Pipeline::Pipeline(const PipelineOptions& options, const HandlerRegistry& handle
       table_(options.limits.max_live_bytes),
       reader_(table_, store),
       completion_(table_, store, metrics_, log_, PoolNames(options.pools)),
-      pools_(options.pools, {handlers, completion_, metrics_, log_, registry, clock}),
+      pools_(options.pools, {handlers, table_, completion_, metrics_, log_, registry, clock}),
       request_ids_(clock, static_cast<size_t>(options.limits.max_request_ids)),
       admission_(pools_, table_, reader_, store, request_ids_, metrics_, clock, options.seed),
       control_(table_, store, reader_, pools_, completion_, registry, clock),
