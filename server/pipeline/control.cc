@@ -116,14 +116,16 @@ absl::StatusOr<Control::Changed> Control::ChangeRecord(const std::shared_ptr<Liv
   int64_t grown = 0;
   absl::Status refused;
   JobState state_before = JobState::kQueued;
-  std::optional<JobSnapshot> updated = table_.Change(*job, [&] {
-    return job->Update([&](JobRecord& record) {
+  std::optional<JobSnapshot> updated;
+  table_.Change(*job, [&] {
+    updated = job->Update([&](JobRecord& record) {
       const int64_t before = OptionBytes(record);
       state_before = record.state;
       refused = Apply(update, clock_.Now(), withdrawn, record);
       grown = refused.ok() ? OptionBytes(record) - before : 0;
       return refused.ok();
     }, &events_);
+    return updated.has_value();
   });
   table_.AddBytes(grown - most).IgnoreError();  // it is less
   JOBPOOL_RETURN_IF_ERROR(refused);

@@ -85,6 +85,9 @@ class LiveJob {
   absl::Duration Timeout() const;
   /// Never null.
   std::shared_ptr<const JobOptions> Options() const;
+  /// For the table's index, which reads and keeps it under the lock that its changes
+  /// are made under.
+  const JobRecord& record() const ABSL_NO_THREAD_SAFETY_ANALYSIS { return record_; }
 
   JobSnapshot Snapshot() const;
   std::string DisplayName() const;

@@ -23,7 +23,7 @@ struct JobPosition {
   JobState state = JobState::kQueued;
   Kind kind = Kind::kNoop;
   int priority = kDefaultPriority;
-  std::string pool;
+  std::string pool = {};
 };
 
 /// In which order jobs are listed: an immutable value. One of these, each of which an

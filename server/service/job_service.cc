@@ -25,17 +25,33 @@ namespace {
 
 constexpr char kListJobs[] = "ListJobs";
 
-// Nanoseconds since 1970 and the id, which has no blank.
-std::string EncodeListKey(const ListKey& key) {
-  return absl::StrCat(absl::ToUnixNanos(key.create_time), " ", key.id);
+// What a token is bound to: it goes on in the same list alone.
+std::string ListOf(const v1::ListJobsRequest& request) {
+  return absl::StrCat(kListJobs, " ", request.filter().size(), " ", request.filter(), " ",
+                      request.order_by());
 }
 
-std::optional<ListKey> DecodeListKey(absl::string_view position) {
-  const std::pair<absl::string_view, absl::string_view> parts =
-      absl::StrSplit(position, absl::MaxSplits(' ', 1));
-  int64_t nanos = 0;
-  if (!absl::SimpleAtoi(parts.first, &nanos)) return std::nullopt;
-  return ListKey{absl::FromUnixNanos(nanos), std::string(parts.second)};
+JobQuery DecodeQuery(const v1::ListJobsRequest& request, Violations& violations) {
+  JobQuery query;
+  query.limit = DecodePageSize(request.page_size(), kDefaultPageSize, kMaxPageSize, violations);
+  absl::StatusOr<JobFilter> filter = JobFilter::Parse(request.filter());
+  if (filter.ok()) {
+    query.filter = *std::move(filter);
+  } else {
+    violations.Add("filter", filter.status().message());
+  }
+  absl::StatusOr<JobOrder> order = JobOrder::Parse(request.order_by());
+  if (order.ok()) {
+    query.order = *std::move(order);
+  } else {
+    violations.Add("order_by", order.status().message());
+  }
+  if (!request.page_token().empty()) {
+    const std::optional<std::string> position = ReadPageToken(ListOf(request), request.page_token());
+    if (position.has_value()) query.after = query.order.Decode(*position);
+    if (!query.after.has_value()) violations.Add("page_token", "is not the next_page_token of such a call");
+  }
+  return query;
 }
 
 // Tells the resume tokens of this start of the server from those of others.
@@ -196,27 +212,23 @@ grpc::ServerUnaryReactor* JobService::ListJobs(grpc::CallbackServerContext*,
 
 absl::Status JobService::AnswerListJobs(const v1::ListJobsRequest& request, v1::ListJobsResponse* response) {
   Violations violations;
-  const size_t page_size = DecodePageSize(request.page_size(), kDefaultPageSize, kMaxPageSize, violations);
-  std::optional<ListKey> after;
-  if (!request.page_token().empty()) {
-    const std::optional<std::string> position = ReadPageToken(kListJobs, request.page_token());
-    if (position.has_value()) after = DecodeListKey(*position);
-    if (!after.has_value()) violations.Add("page_token", "is not the next_page_token of such a call");
-  }
+  const JobQuery query = DecodeQuery(request, violations);
   JOBPOOL_RETURN_IF_ERROR(violations.ToStatus());
-  JOBPOOL_ASSIGN_OR_RETURN(const JobPage page, pipeline_.reader().List(after, page_size));
+  JOBPOOL_ASSIGN_OR_RETURN(const JobPage page, pipeline_.reader().List(query));
+  const JobPosition* next = page.next.has_value() ? &*page.next : nullptr;
   size_t bytes = 0;
   for (size_t i = 0; i < page.jobs.size(); ++i) {
     v1::Job* const job = response->add_jobs();
     EncodeJob(page.jobs[i].Snapshot(), JobView::kWithoutResult, job);
     bytes += job->ByteSizeLong() + 8;  // 8: more than its tag and length
-    const bool full = bytes > kMaxAnswerBytes && i > 0;
-    if (full) response->mutable_jobs()->RemoveLast();
-    if (full || (page.more && i + 1 == page.jobs.size())) {
-      response->set_next_page_token(
-          MakePageToken(kListJobs, EncodeListKey(page.jobs[full ? i - 1 : i].Key())));
+    if (bytes > kMaxAnswerBytes && i > 0) {
+      response->mutable_jobs()->RemoveLast();
+      next = &page.jobs[i - 1].position;
       break;
     }
+  }
+  if (next != nullptr) {
+    response->set_next_page_token(MakePageToken(ListOf(request), query.order.Encode(*next)));
   }
   return absl::OkStatus();
 }

@@ -199,7 +199,7 @@ TEST_F(AdmissionRaceDeathTest, ACancelMeetsAJobThatIsBeingRefused) {
         KeepEnded("mine");
         WhileAdmitting("mine", [&] { pipeline_->control().Cancel("mine").status().IgnoreError(); });
         const bool refused = !pipeline_->admission().Submit(NoopSpec("mine")).ok();
-        const auto page = pipeline_->reader().List(std::nullopt, 10);
+        const auto page = pipeline_->reader().List({.limit = 10});
         const bool one = page.ok() && page->jobs.size() == 1 &&
                          page->jobs[0].Snapshot().record.state == JobState::kSucceeded;
         _exit(refused && one ? 0 : 1);

@@ -153,7 +153,7 @@ class JobWatchesTest : public ::testing::Test {
   }
 
   void Rename(LiveJob& job, const std::string& name) {
-    EXPECT_TRUE(job.UpdateOptions([&](JobOptions& options, bool) { options.display_name = name; }, &events_));
+    EXPECT_TRUE(jobpool::Rename(job, name, &events_).has_value());
   }
 
   void End(LiveJob& job, JobState from = JobState::kRunning) {
