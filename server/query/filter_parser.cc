@@ -55,7 +55,7 @@ std::optional<absl::Time> ReadTime(absl::string_view text) {
     do {
       ++zone;
     } while (IsDigits(text, zone, 1));
-    if (zone == 20 || zone > 29) return std::nullopt;
+    if (zone > 29) return std::nullopt;
   }
   const absl::string_view offset = text.substr(zone);
   const bool is_utc = offset == "Z" || offset == "z";
