@@ -1,4 +1,4 @@
-// `jobs list|get|cancel|delete|rename`.
+// `jobs list|get|cancel|delete|rename`; `jobs watch` is in commands_watch.cc.
 
 #include <cstdint>
 #include <memory>
@@ -227,7 +227,7 @@ void AddNamesCommand(CLI::App& jobs, Command& chosen, const std::string& name, c
 }  // namespace
 
 void AddJobsCommands(CLI::App& app, Command& chosen) {
-  CLI::App* jobs = AddCommand(app, "jobs", "Look at jobs, cancel, rename and delete them; alone: list",
+  CLI::App* jobs = AddCommand(app, "jobs", "Look at jobs, watch, cancel, rename and delete them; alone: list",
                               "Example:\n  jobpool jobs list --all");
   jobs->preparse_callback(
       [&chosen](size_t) { chosen = [](Session& session) { return ListJobs(session, ListArgs()); }; });
@@ -252,6 +252,8 @@ void AddJobsCommands(CLI::App& app, Command& chosen) {
   AddNamesCommand(*jobs, chosen, "delete", "Forget ended jobs",
                   "Example:\n  jobpool jobs delete jobs/j6h0822kqc46cv0", "Every job that has ended",
                   DeleteJobs);
+
+  AddWatchCommand(*jobs, chosen);
 
   CLI::App* rename = AddCommand(*jobs, "rename", "Give a job that has not ended another display name",
                                 "Example:\n  jobpool jobs rename jobs/j6h0822kqc46cv0 'Nightly count'");

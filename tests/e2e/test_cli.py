@@ -233,6 +233,38 @@ class Statuses(CliTest):
             self.assertEqual(done.stderr, "")
 
 
+class Watch(CliTest):
+    def test_named_jobs_to_their_ends(self):
+        name = self.c.submit(sleep_job(600)).name
+        self.c.running(name)
+        process = self.start("watch", name)
+        self.assertRegex(process.stdout.readline(), rf"^\S+Z {name} RUNNING")
+        self.c.cancel(name)
+        out, err = process.communicate(timeout=PATIENCE)
+        self.assertEqual(process.returncode, 1, err)
+        self.assertRegex(out.splitlines()[-1], rf" {name} CANCELLED .*request")
+        done = self.c.run(noop_job()).name
+        self.assertRegex(self.cli("jobs", "watch", done), rf"^\S+Z {done} SUCCEEDED\n$")
+        self.assertEqual(json.loads(self.cli("-o", "json", "watch", done))["type"], "INITIAL")
+        self.cli("watch", "nobody", status=4)
+
+    def test_goes_on_when_the_connection_breaks(self):
+        server, client = self.both()
+        client.submit(sleep_job(600), job_id="one")
+        process = self.start("--server", server.grpc, "-o", "name", "watch", "--filter", "kind = sleep")
+        self.assertEqual(process.stdout.readline(), "jobs/one\n")
+        server.signal()
+        self.assertEqual(server.wait(), 0)
+        again = self.server(f"--grpc_listen={server.grpc}")  # which does not know the token
+        self.client(again).submit(sleep_job(600), job_id="two")
+        while (heard := process.stdout.readline()) != "jobs/two\n":
+            self.assertEqual(heard, "jobs/one\n")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=PATIENCE)
+        self.assertEqual(process.returncode, 130)
+        self.assertIn("starting again", err)
+
+
 class Look(CliTest):
     def same(self, message, *args):
         """-o json is the canonical JSON of the message."""

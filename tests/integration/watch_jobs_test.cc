@@ -333,6 +333,20 @@ TEST_F(WatchJobsLimitsTest, ACancelledCallFreesItsPlace) {
   }));
 }
 
+TEST_F(WatchJobsLimitsTest, WhatWasReadIsNotHeldAnyMore) {
+  Watch watch(*jobs_, Where("kind = noop", /*changes_only=*/true));
+  ASSERT_TRUE(watch.Read());
+  const std::string payload(1 << 20, 'x');
+  for (int i = 0; i < 20; ++i) {  // 2 MiB each, of 32
+    Submit(Noop(payload));
+    std::string said;
+    do {
+      said = watch.Say();
+      ASSERT_NE(said, "(over)") << i << ": " << watch.reader->Finish().error_message();
+    } while (said != "ENDED SUCCEEDED");
+  }
+}
+
 TEST(WatchTokensTest, OnlyOfTheSameWatchAndStart) {
   const WatchTokens tokens(7, {"a", "b"}, "");
   EXPECT_EQ(*tokens.Read(tokens.Make(0)), 0);

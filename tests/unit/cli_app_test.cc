@@ -92,12 +92,28 @@ TEST_F(AppTest, UsageErrorsAreALineAndAHint) {
               "error: argument is not UTF-8: \\xff\nTry 'jobpool --help'.\n");
 }
 
+TEST_F(AppTest, WatchTakesNamesOrAFilter) {
+  for (const std::vector<const char*>& arguments : std::vector<std::vector<const char*>>{
+           {"watch", "a", "b"}, {"jobs", "watch", "--filter", "state = RUNNING", "--changes-only"}}) {
+    const ParsedCommandLine parsed = Parse(arguments);
+    ASSERT_TRUE(parsed.invocation.has_value()) << parsed.error;
+    EXPECT_TRUE(parsed.invocation->command);
+  }
+  ExpectUsage({"watch"}, "error: NAME or --filter is required\nTry 'jobpool watch --help'.\n");
+  ExpectUsage({"jobs", "watch", "a", "--filter", "x"},
+              "error: NAME excludes --filter\nTry 'jobpool jobs watch --help'.\n");
+  ExpectUsage({"watch", "a", "--changes-only"},
+              "error: --changes-only requires --filter\nTry 'jobpool watch --help'.\n");
+}
+
 TEST_F(AppTest, HelpOfEveryCommandHasAnExample) {
   const std::vector<std::vector<const char*>> commands = {{},
                                                           {"run"},
                                                           {"submit"},
                                                           {"wait"},
                                                           {"join"},
+                                                          {"watch"},
+                                                          {"jobs", "watch"},
                                                           {"jobs"},
                                                           {"jobs", "list"},
                                                           {"jobs", "get"},

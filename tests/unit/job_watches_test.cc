@@ -351,6 +351,29 @@ TEST_F(JobWatchesTest, WhatTheLogHasForgottenCutsAndExpires) {
   for (int i = 15; i < 20; ++i) EXPECT_EQ(resumed.Next().event->job->Options().display_name, absl::StrCat(i));
 }
 
+TEST_F(JobWatchesTest, EventsThatComeFasterThanTheyAreGivenOutCut) {
+  const auto a = Create("a");
+  Gate blocked;
+  Gate release;
+  const auto blocker =
+      watches_.Watch(Where(Any, /*changes_only=*/true), [&] {  // on the thread that gives out
+        blocked.Open();
+        release.Await();
+      });
+  ASSERT_TRUE(blocker.ok());
+  EXPECT_EQ((*blocker)->Take().kind, Kind::kNothingYet);
+  Watcher watcher(watches_, Where(Any, /*changes_only=*/true));
+  Rename(*a, "first");
+  blocked.Await();
+  EXPECT_EQ(watcher.Say(), "CHANGED a QUEUED");
+  EXPECT_EQ(watcher.Take().kind, Kind::kNothingYet);
+  events_.set_max_events(10);
+  for (int i = 0; i < 20; ++i) Rename(*a, absl::StrCat(i));
+  release.Open();
+  EXPECT_EQ(watcher.Say(), "WATCH_TOO_SLOW");
+  (*blocker)->Close();
+}
+
 TEST_F(JobWatchesTest, ResumesForFiveMinutes) {
   const auto a = Create("a");
   Watcher watcher(watches_, Names({"a"}));
