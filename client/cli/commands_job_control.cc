@@ -102,11 +102,12 @@ void AddUpdateCommand(CLI::App& jobs, Command& chosen) {
   AddNames(*update, args->name, "jobs", kJob);
   AddDisplayNameOption(*update, args->display_name, "Its new display name");
   AddLabelOption(*update, args->labels, "A label, instead of all it has; may be repeated");
-  AddPriorityOption(*update, args->priority);
+  AddPriorityOption(*update, args->priority, "0 to 9; 9 starts first");
   AddTimeOptions(*update, args->times);
   CLI::Option* now = update->add_flag("--now", args->now, "To start at once, without a time to wait for");
-  now->excludes(update->get_option("--at"))->excludes(update->get_option("--in"));
+  now->option_text(" ")->excludes(update->get_option("--at"))->excludes(update->get_option("--in"));
   update->add_flag("--no-deadline", args->no_deadline, "Without a deadline from now on")
+      ->option_text(" ")
       ->excludes(update->get_option("--deadline"));
   update->add_option("--etag", args->etag, "Only if the job still has it; 'jobs get' shows it")
       ->option_text("ETAG");

@@ -140,7 +140,7 @@ std::shared_ptr<WorkArgs> AddWorkArgs(CLI::App& command) {
       ->option_text("UUID");
   command.add_option("--retention", args->retention, "How long it can be read after its end; default 24h")
       ->option_text("DURATION");
-  AddPriorityOption(command, args->priority);
+  AddPriorityOption(command, args->priority, "0 to 9; 9 starts first; default 4");
   AddTimeOptions(command, args->times);
   command.add_option("--timeout", args->timeout, "How long an attempt may run; default: as long as it takes")
       ->option_text("DURATION");

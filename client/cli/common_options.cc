@@ -15,8 +15,8 @@ void AddTimeOptions(CLI::App& command, TimeArgs& times) {
       ->option_text("TIME|DURATION");
 }
 
-void AddPriorityOption(CLI::App& command, std::optional<int32_t>& priority) {
-  command.add_option("--priority", priority, "0 to 9; 9 starts first; default 4")->option_text("N");
+void AddPriorityOption(CLI::App& command, std::optional<int32_t>& priority, const std::string& description) {
+  command.add_option("--priority", priority, description)->option_text("N");
 }
 
 void AddLabelOption(CLI::App& command, std::vector<std::string>& labels, const std::string& description) {

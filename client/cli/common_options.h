@@ -17,7 +17,7 @@ namespace jobpool::cli {
 void AddTimeOptions(CLI::App& command, TimeArgs& times);
 
 /// --priority.
-void AddPriorityOption(CLI::App& command, std::optional<int32_t>& priority);
+void AddPriorityOption(CLI::App& command, std::optional<int32_t>& priority, const std::string& description);
 
 /// --label, which may be repeated; `description` says what that does.
 void AddLabelOption(CLI::App& command, std::vector<std::string>& labels, const std::string& description);

@@ -33,7 +33,7 @@ std::string ExplanationText(const v1::ExplainJobResponse& explanation, absl::Tim
   }
   if (!explanation.basis().empty()) table.AddRow({"basis", explanation.basis()});
   if (explanation.drain_rate() > 0) {
-    table.AddRow({"starts per second", absl::StrFormat("%.3g", explanation.drain_rate())});
+    table.AddRow({"measured", absl::StrFormat("%.3g starts per second", explanation.drain_rate())});
   }
   return table.ToString();
 }
