@@ -250,6 +250,15 @@ absl::StatusOr<v1::Job> Client::CancelJob(const v1::CancelJobRequest& request, c
   return connection_->Call(connection_->jobs(), &v1::JobService::Stub::CancelJob, request, options);
 }
 
+absl::StatusOr<v1::Job> Client::RetryJob(const v1::RetryJobRequest& request, const CallOptions& options) {
+  return connection_->Call(connection_->jobs(), &v1::JobService::Stub::RetryJob, request, options);
+}
+
+absl::StatusOr<v1::ExplainJobResponse> Client::ExplainJob(const v1::ExplainJobRequest& request,
+                                                          const CallOptions& options) {
+  return connection_->Call(connection_->jobs(), &v1::JobService::Stub::ExplainJob, request, options);
+}
+
 absl::StatusOr<google::protobuf::Empty> Client::DeleteJob(const v1::DeleteJobRequest& request,
                                                           const CallOptions& options) {
   return connection_->Call(connection_->jobs(), &v1::JobService::Stub::DeleteJob, request, options);
@@ -303,6 +312,24 @@ absl::StatusOr<v1::ListPoolsResponse> Client::ListPools(const v1::ListPoolsReque
 
 absl::StatusOr<v1::Pool> Client::GetPool(const v1::GetPoolRequest& request, const CallOptions& options) {
   return connection_->Call(connection_->pools(), &v1::PoolService::Stub::GetPool, request, options);
+}
+
+absl::StatusOr<v1::Pool> Client::UpdatePool(const v1::UpdatePoolRequest& request,
+                                            const CallOptions& options) {
+  return connection_->Call(connection_->pools(), &v1::PoolService::Stub::UpdatePool, request, options);
+}
+
+absl::StatusOr<v1::Pool> Client::PausePool(const v1::PausePoolRequest& request, const CallOptions& options) {
+  return connection_->Call(connection_->pools(), &v1::PoolService::Stub::PausePool, request, options);
+}
+
+absl::StatusOr<v1::Pool> Client::ResumePool(const v1::ResumePoolRequest& request,
+                                            const CallOptions& options) {
+  return connection_->Call(connection_->pools(), &v1::PoolService::Stub::ResumePool, request, options);
+}
+
+absl::StatusOr<v1::Pool> Client::DrainPool(const v1::DrainPoolRequest& request, const CallOptions& options) {
+  return connection_->Call(connection_->pools(), &v1::PoolService::Stub::DrainPool, request, options);
 }
 
 }  // namespace jobpool

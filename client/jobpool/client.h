@@ -112,6 +112,10 @@ class Client {
                                                 const CallOptions& options = CallOptions());
   absl::StatusOr<v1::Job> CancelJob(const v1::CancelJobRequest& request,
                                     const CallOptions& options = CallOptions());
+  absl::StatusOr<v1::Job> RetryJob(const v1::RetryJobRequest& request,
+                                   const CallOptions& options = CallOptions());
+  absl::StatusOr<v1::ExplainJobResponse> ExplainJob(const v1::ExplainJobRequest& request,
+                                                    const CallOptions& options = CallOptions());
   absl::StatusOr<google::protobuf::Empty> DeleteJob(const v1::DeleteJobRequest& request,
                                                     const CallOptions& options = CallOptions());
 
@@ -141,6 +145,14 @@ class Client {
                                                   const CallOptions& options = CallOptions());
   absl::StatusOr<v1::Pool> GetPool(const v1::GetPoolRequest& request,
                                    const CallOptions& options = CallOptions());
+  absl::StatusOr<v1::Pool> UpdatePool(const v1::UpdatePoolRequest& request,
+                                      const CallOptions& options = CallOptions());
+  absl::StatusOr<v1::Pool> PausePool(const v1::PausePoolRequest& request,
+                                     const CallOptions& options = CallOptions());
+  absl::StatusOr<v1::Pool> ResumePool(const v1::ResumePoolRequest& request,
+                                      const CallOptions& options = CallOptions());
+  absl::StatusOr<v1::Pool> DrainPool(const v1::DrainPoolRequest& request,
+                                     const CallOptions& options = CallOptions());
 
  private:
   class Connection;  // the channel and its stubs: gRPC stays out of this header

@@ -84,6 +84,12 @@ TEST_F(AppTest, UsageErrorsAreALineAndAHint) {
   ExpectUsage({"jobs", "list", "x"},
               "error: The following argument was not expected: x\nTry 'jobpool jobs list --help'.\n");
   ExpectUsage({"jobs", "get"}, "error: NAME is required\nTry 'jobpool jobs get --help'.\n");
+  ExpectUsage({"submit", "noop", "--backoff", "1s"},
+              "error: --backoff requires --attempts\nTry 'jobpool submit --help'.\n");
+  ExpectUsage({"submit", "noop", "--in", "1s", "--at", "2030-01-31T08:00"},
+              "error: --at excludes --in\nTry 'jobpool submit --help'.\n");
+  ExpectUsage({"pools", "drain", "compute", "--timeout", "1s"},
+              "error: --timeout requires --wait\nTry 'jobpool pools drain --help'.\n");
   ExpectUsage({"jobs", "-o", "xml"},
               "error: --output: 'xml' is none of table, json, name\nTry 'jobpool jobs --help'.\n");
   ExpectUsage({"run", "sleep", "2s", "--frob"},
@@ -120,6 +126,9 @@ TEST_F(AppTest, HelpOfEveryCommandHasAnExample) {
                                                           {"jobs", "cancel"},
                                                           {"jobs", "delete"},
                                                           {"jobs", "rename"},
+                                                          {"jobs", "retry"},
+                                                          {"jobs", "explain"},
+                                                          {"jobs", "update"},
                                                           {"threads"},
                                                           {"threads", "list"},
                                                           {"threads", "get"},
@@ -129,6 +138,10 @@ TEST_F(AppTest, HelpOfEveryCommandHasAnExample) {
                                                           {"pools"},
                                                           {"pools", "list"},
                                                           {"pools", "get"},
+                                                          {"pools", "resize"},
+                                                          {"pools", "pause"},
+                                                          {"pools", "resume"},
+                                                          {"pools", "drain"},
                                                           {"echo"},
                                                           {"completion"},
                                                           {"help"}};

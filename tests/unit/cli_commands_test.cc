@@ -19,6 +19,7 @@
 #include "client/cli/app.h"
 #include "jobpool/v1/job_service.grpc.pb.h"
 #include "jobpool/v1/thread_service.grpc.pb.h"
+#include "tests/support/run_cli.h"
 
 namespace jobpool::cli {
 namespace {
@@ -101,6 +102,8 @@ class FakeJobs : public v1::JobService::Service {
   /// Three pages of one job each.
   grpc::Status ListJobs(grpc::ServerContext*, const v1::ListJobsRequest* request,
                         v1::ListJobsResponse* response) override {
+    filter = request->filter();
+    order_by = request->order_by();
     const int page = request->page_token().empty() ? 1 : request->page_token()[0] - '0';
     response->add_jobs()->set_name(absl::StrCat("jobs/", page));
     if (page < 3) response->set_next_page_token(absl::StrCat(page + 1));
@@ -118,6 +121,8 @@ class FakeJobs : public v1::JobService::Service {
   v1::Job::State submitted_as = v1::Job::SUCCEEDED;
   grpc::Status refusal;         // of SubmitJob
   int refused_waits = 0;        // how many WaitJobs are refused first
+  std::string filter;           // of the last ListJobs
+  std::string order_by;         // of the last ListJobs
   std::string ended_meanwhile;  // a job that CancelJob finds ended
   std::vector<std::pair<std::vector<v1::WatchJobsResponse>, grpc::Status>> watches;
   std::vector<v1::WatchJobsRequest> watch_requests;
@@ -136,20 +141,11 @@ class CommandsTest : public testing::Test {
   }
 
   /// Runs the CLI; what it printed is in out_ and err_.
-  ExitStatus Run(std::vector<std::string> arguments) {
-    std::vector<const char*> argv = {"jobpool", "--server", address_.c_str()};
-    for (const std::string& argument : arguments) argv.push_back(argument.c_str());
-    const ParsedCommandLine parsed = ParseCommandLine(static_cast<int>(argv.size()), argv.data());
-    EXPECT_TRUE(parsed.invocation.has_value()) << parsed.error;
-    if (!parsed.invocation) return parsed.status;
-    const auto client = Client::Create(parsed.invocation->server);
-    Session session{.client = **client, .format = parsed.invocation->format};
-    testing::internal::CaptureStdout();
-    testing::internal::CaptureStderr();
-    const ExitStatus status = parsed.invocation->command(session);
-    err_ = testing::internal::GetCapturedStderr();
-    out_ = testing::internal::GetCapturedStdout();
-    return status;
+  ExitStatus Run(const std::vector<std::string>& arguments) {
+    CliRun run = RunCli(address_, arguments);
+    out_ = std::move(run.out);
+    err_ = std::move(run.err);
+    return run.status;
   }
 
   FakeJobs jobs_;
@@ -301,6 +297,13 @@ TEST_F(CommandsTest, ListFollowsThePages) {
   EXPECT_FALSE(absl::StrContains(out_, "nextPageToken")) << out_;
   EXPECT_EQ(Run({"jobs"}), ExitStatus::kDone);
   EXPECT_EQ(err_, "more: --all, or --page-token '2'\n");
+}
+
+TEST_F(CommandsTest, EachPageIsAskedForWithTheFilter) {
+  EXPECT_EQ(Run({"jobs", "list", "--all", "--filter", "state = RUNNING", "--order-by", "priority desc"}),
+            ExitStatus::kDone);
+  EXPECT_EQ(jobs_.filter, "state = RUNNING");
+  EXPECT_EQ(jobs_.order_by, "priority desc");
 }
 
 TEST_F(CommandsTest, CancelAllPassesOverAJobThatEnds) {
