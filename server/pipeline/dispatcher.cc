@@ -216,8 +216,11 @@ PoolLoad Dispatcher::Load() const {
   PoolLoad load;
   load.scheduled_jobs = std::max<int64_t>(0, scheduled_.load());  // counted up a moment after it is seen
   load.running_jobs = running_.load();
-  load.lost_threads = executor_->lost();
-  load.retiring_threads = load.lost_threads + executor_->beyond_max();
+  const ThreadPoolLoad workers = executor_->Load();
+  load.threads = workers.threads + workers.lost;
+  load.idle_threads = workers.idle;
+  load.lost_threads = workers.lost;
+  load.retiring_threads = workers.lost + workers.beyond_max;
   MutexLock lock(mu_);
   load.queued_jobs = static_cast<int64_t>(queue_.size());
   load.oldest_queued_time = queue_.OldestReadyTime();

@@ -39,6 +39,8 @@ struct PoolLoad {
   int64_t scheduled_jobs = 0;
   int64_t queued_jobs = 0;
   int64_t running_jobs = 0;
+  int threads = 0;                                         // workers that have started and not ended
+  int idle_threads = 0;                                    // those of them that wait for work
   int retiring_threads = 0;                                // lost ones, and those beyond the maximum
   int lost_threads = 0;                                    // those that did not listen, and have not ended
   absl::Time oldest_queued_time = absl::InfiniteFuture();  // that: nothing is queued

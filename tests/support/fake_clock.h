@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <list>
 #include <vector>
 
@@ -41,6 +42,7 @@ class FakeClock final : public Clock {
       MutexLock lock(mu_);
       if (deadline <= monotonic_) return;
       sleepers_.push_back(&self);
+      ++waits_;
       changed_cv_.NotifyAll();
     }
     cv.Wait(mu);
@@ -88,14 +90,24 @@ class FakeClock final : public Clock {
     now_ = now;
   }
 
-  /// Waits until exactly `count` threads wait by this clock. (One that somebody
-  /// else has notified counts until it wakes.)
+  /// How many threads wait by this clock. (One that somebody else has notified
+  /// counts until it wakes.)
+  size_t sleepers() const {
+    MutexLock lock(mu_);
+    return CountSleepers();
+  }
+
+  /// How often a thread has begun to wait: who compares two of them sees whether one
+  /// was awake between.
+  uint64_t waits() const {
+    MutexLock lock(mu_);
+    return waits_;
+  }
+
+  /// Waits until exactly `count` threads wait by this clock, counted likewise.
   void AwaitSleepers(size_t count) const {
     MutexLock lock(mu_);
-    AwaitLocked([&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-      return static_cast<size_t>(std::count_if(sleepers_.begin(), sleepers_.end(),
-                                               [](const Sleeper* s) { return !s->woken; })) == count;
-    });
+    AwaitLocked([&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return CountSleepers() == count; });
   }
 
   /// Waits until a thread waits for `deadline`.
@@ -117,6 +129,11 @@ class FakeClock final : public Clock {
     int pins = 0;        // how many Advances are about to notify it
   };
 
+  size_t CountSleepers() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return static_cast<size_t>(
+        std::count_if(sleepers_.begin(), sleepers_.end(), [](const Sleeper* s) { return !s->woken; }));
+  }
+
   template <typename Predicate>
   void AwaitLocked(Predicate holds) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     const auto limit = std::chrono::steady_clock::now() + kTestPatience;
@@ -134,6 +151,7 @@ class FakeClock final : public Clock {
   absl::Time now_ ABSL_GUARDED_BY(mu_) = absl::FromUnixSeconds(1'767'225'600);
   MonotonicTime monotonic_ ABSL_GUARDED_BY(mu_){std::chrono::hours(1)};
   mutable std::list<Sleeper*> sleepers_ ABSL_GUARDED_BY(mu_);
+  mutable uint64_t waits_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
 }  // namespace jobpool
