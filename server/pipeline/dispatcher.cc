@@ -93,6 +93,12 @@ absl::Status Dispatcher::Reserve(int64_t places) {
 
 void Dispatcher::Release(int64_t places) { reserved_.fetch_sub(places); }
 
+void Dispatcher::TakeBack(int64_t places) {
+  Release(places);
+  MutexLock lock(mu_);
+  submits_.GiveBack(places);
+}
+
 absl::Status Dispatcher::CheckRoom(int64_t places) const {
   if (places == 0) return absl::OkStatus();
   if (draining_.load()) return PoolDrainingError(PoolName(*name_));

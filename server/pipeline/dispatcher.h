@@ -85,6 +85,9 @@ class Dispatcher final : public WorkSource, public HeldUp {
   absl::Status Reserve(int64_t places);
   /// Gives places back that will not be used.
   void Release(int64_t places);
+  /// Those that Reserve gave are not used since their jobs are not accepted: they do
+  /// not count for the rate either.
+  void TakeBack(int64_t places);
   /// What Reserve would answer now, but for the rate.
   absl::Status CheckRoom(int64_t places) const;
 
