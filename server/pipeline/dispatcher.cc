@@ -178,7 +178,7 @@ bool Dispatcher::Withdraw(LiveJob& job) {
 }
 
 void Dispatcher::CountReady() {
-  const bool none = state_ == PoolState::kPaused || rate_reached_ || queue_.Next(held_) == nullptr;
+  const bool none = state_ == PoolState::kPaused || rate_timer_.has_value() || queue_.Next(held_) == nullptr;
   ready_.store(none ? 0 : static_cast<int64_t>(queue_.size()));
   if (none && queue_.size() > 0) pass_on_ = true;
 }
@@ -239,7 +239,7 @@ QueuePlace Dispatcher::PlaceOf(const LiveJob& job) const {
   place.ahead = queue_.Ahead(job);
   place.state = state_;
   place.kind_held = held_[static_cast<size_t>(job.kind())];
-  place.rate_reached = rate_reached_;
+  place.rate_reached = rate_timer_.has_value();
   place.all_workers_busy = running_.load() >= options_.max_threads;
   place.interval = drain_rate_.Interval(clock_.Monotonic());
   return place;
@@ -257,7 +257,7 @@ void Dispatcher::Reconfigure(const PoolOptions& options) {
     options_.name = *name_;
     starts_.SetRate(options.max_starts_per_second);
     submits_.SetRate(options.max_submits_per_second);
-    rate_reached_ = false;
+    if (rate_timer_.has_value()) to_.timer.Cancel(*std::exchange(rate_timer_, std::nullopt));
   }
   max_queued_jobs_.store(options.max_queued_jobs);
   executor_->Resize(SizeOf(options));
@@ -274,11 +274,10 @@ std::shared_ptr<LiveJob> Dispatcher::Take() {
     if (ready_.load() == 0) return nullptr;
     const MonotonicTime now = clock_.Monotonic();
     if (starts_.limited() && now < starts_.NextTime()) {
-      rate_reached_ = true;
-      to_.timer.At(starts_.NextTime(), [this] {
+      rate_timer_ = to_.timer.At(starts_.NextTime(), [this] {
         {
           MutexLock timer_lock(mu_);
-          rate_reached_ = false;
+          rate_timer_.reset();
         }
         NotifyReady();
       });

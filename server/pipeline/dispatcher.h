@@ -182,7 +182,7 @@ class Dispatcher final : public WorkSource, public HeldUp {
   KindSet held_ ABSL_GUARDED_BY(mu_);  // kinds that may not start at the moment
   RateLimiter starts_ ABSL_GUARDED_BY(mu_);
   RateLimiter submits_ ABSL_GUARDED_BY(mu_);
-  bool rate_reached_ ABSL_GUARDED_BY(mu_) = false;  // until a timer says otherwise
+  std::optional<Timer::Id> rate_timer_ ABSL_GUARDED_BY(mu_);  // set: the rate is reached, until then
   DrainRate drain_rate_ ABSL_GUARDED_BY(mu_);
   // Jobs have become ready of which the executor was not told one by one: who takes one tells it of the next.
   bool pass_on_ ABSL_GUARDED_BY(mu_) = false;
