@@ -235,12 +235,14 @@ PoolLoad Dispatcher::Load() const {
 
 QueuePlace Dispatcher::PlaceOf(const LiveJob& job) const {
   QueuePlace place;
+  const ThreadPoolLoad workers = executor_->Load();
   MutexLock lock(mu_);
   place.ahead = queue_.Ahead(job);
   place.state = state_;
   place.kind_held = held_[static_cast<size_t>(job.kind())];
   place.rate_reached = rate_timer_.has_value();
-  place.all_workers_busy = running_.load() >= options_.max_threads;
+  // Not by the jobs that run: one that was abandoned can still hold its thread.
+  place.all_workers_busy = workers.idle == 0 && workers.threads >= options_.max_threads;
   place.interval = drain_rate_.Interval(clock_.Monotonic());
   return place;
 }
