@@ -33,6 +33,7 @@ std::string LiveJob::DisplayName() const {
 bool LiveJob::Start(Attempt attempt, std::shared_ptr<RunControl> control) {
   MutexLock lock(mu_);
   if (Ending() || !record_.Start(std::move(attempt))) return false;
+  control->attempt = record_.attempts.back().number;
   control_ = std::move(control);
   return true;
 }
