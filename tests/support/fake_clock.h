@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <list>
+#include <map>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -11,6 +12,7 @@
 #include "absl/time/time.h"
 #include "server/base/clock.h"
 #include "server/base/mutex.h"
+#include "server/workers/thread_registry.h"
 #include "tests/support/eventually.h"
 
 namespace jobpool {
@@ -42,7 +44,8 @@ class FakeClock final : public Clock {
       MutexLock lock(mu_);
       if (deadline <= monotonic_) return;
       sleepers_.push_back(&self);
-      ++waits_;
+      self.wait = ++waits_;
+      if (const RegisteredThread* thread = RegisteredThread::Current()) self.thread_id = thread->id();
       changed_cv_.NotifyAll();
     }
     cv.Wait(mu);
@@ -104,6 +107,14 @@ class FakeClock final : public Clock {
     return waits_;
   }
 
+  /// The registered threads that wait by this clock: by their ids, which wait it is.
+  std::map<uint64_t, uint64_t> WaitsByThread() const {
+    MutexLock lock(mu_);
+    std::map<uint64_t, uint64_t> waits;
+    for (const Sleeper* sleeper : sleepers_) waits[sleeper->thread_id] = sleeper->wait;
+    return waits;
+  }
+
   /// Waits until exactly `count` threads wait by this clock, counted likewise.
   void AwaitSleepers(size_t count) const {
     MutexLock lock(mu_);
@@ -125,7 +136,9 @@ class FakeClock final : public Clock {
     CondVar* cv;
     Mutex* mu;
     MonotonicTime deadline;
-    bool woken = false;  // by Advance: about to leave
+    uint64_t wait = 0;       // its number
+    uint64_t thread_id = 0;  // 0: not registered
+    bool woken = false;      // by Advance: about to leave
     int pins = 0;        // how many Advances are about to notify it
   };
 

@@ -674,7 +674,9 @@ class Sequence {
   void SubmitBatch() {
     std::vector<ControlModel::Spec> specs;
     const auto pool = static_cast<size_t>(Random(2));
-    if (burst_ && model_.pools[pool].state == 'P') {
+    if (burst_ && Chance(50)) {
+      SetState(pool, 'P');
+      while (model_.Busy(pool) > 0) Finish(pool);
       const auto count = 58 + Random(14);
       const int priority = static_cast<int>(5 + Random(5));
       for (int64_t i = 0; i < count; ++i) {
@@ -687,6 +689,9 @@ class Sequence {
         spec.priority = waits ? static_cast<int>(Random(5)) : priority;
         specs.push_back(spec);
       }
+      Submit(specs);
+      SetState(pool, 'A');
+      return;
     } else {
       // Queued one after the other: a free worker may take one before a better one is.
       const auto one_priority = static_cast<int>(Random(10));
@@ -734,9 +739,13 @@ class Sequence {
     });
   }
 
-  void Finish() {
-    if (model_.runs.empty()) return;
-    const ControlModel::Run run = model_.runs[static_cast<size_t>(Random(AsInt(model_.runs.size())))];
+  void Finish(std::optional<size_t> pool = std::nullopt) {
+    std::vector<ControlModel::Run> runs;
+    for (const ControlModel::Run& run : model_.runs) {
+      if (!pool.has_value() || run.pool == *pool) runs.push_back(run);
+    }
+    if (runs.empty()) return;
+    const ControlModel::Run run = runs[static_cast<size_t>(Random(AsInt(runs.size())))];
     const uint64_t thread = model_.jobs[run.job].tries[run.attempt].thread;
     const int64_t choice = Random(5);
     const Ending ending = choice < 2 ? Ending::kSuccess : choice < 4 ? Ending::kFailure : Ending::kCancelled;
@@ -853,7 +862,22 @@ class Sequence {
     Note(absl::StrCat("pool ", kPoolNames[p], ": threads ", pool.min_threads, " to ", pool.max_threads, ", queue ",
                       pool.max_queued, ", idle ", Text(pool.idle_timeout), ", grace ", Text(pool.stop_grace),
                       ", starts ", pool.starts.per_second, ", submits ", pool.submits.per_second));
+    // Those that idle are woken to look at the clock again: rest is after that.
+    const std::map<uint64_t, uint64_t> before = clock_.WaitsByThread();
+    std::set<uint64_t> woken;
+    for (const ThreadInfo& thread : pipeline_->threads().Snapshot().threads) {
+      if (thread.pool == kPoolNames[p] && before.contains(thread.id)) woken.insert(thread.id);
+    }
     PoolAt(p).Reconfigure(OptionsOf(p));
+    AwaitThat(
+        [&] {
+          const std::map<uint64_t, uint64_t> after = clock_.WaitsByThread();
+          return std::none_of(woken.begin(), woken.end(), [&](uint64_t thread) {
+            const auto found = after.find(thread);
+            return found != after.end() && found->second == before.at(thread);
+          });
+        },
+        "an idle thread was not woken");
     Then([&] { model_.StartAll(); });
   }
 
@@ -886,7 +910,10 @@ class Sequence {
 
   void ChangeState() {
     const auto p = static_cast<size_t>(Random(2));
-    const char state = "PPADA"[Random(5)];
+    SetState(p, "PPADA"[Random(5)]);
+  }
+
+  void SetState(size_t p, char state) {
     Note(absl::StrCat("pool ", kPoolNames[p], " ", std::string(1, state)));
     if (state == 'P') PoolAt(p).Pause();
     if (state == 'A') PoolAt(p).Resume();
