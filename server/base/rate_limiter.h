@@ -16,7 +16,9 @@ class RateLimiter {
   /// `rate` a second; 0: no limit.
   RateLimiter(absl::Duration burst, double rate) : burst_(absl::ToDoubleSeconds(burst)) { SetRate(rate); }
 
+  /// A new rate counts from now on: what passed at the old one is forgotten.
   void SetRate(double rate) {
+    if (rate != rate_) due_ = Point{Seconds(0)};
     rate_ = rate;
     interval_ = rate > 0 ? Seconds(1 / rate) : Seconds(0);
     tolerance_ = std::max(Seconds(0), burst_ - interval_);

@@ -194,7 +194,7 @@ absl::Status Admission::Reserve(const Entries& entries) {
   if (entries.size() == 1) {  // without counting
     JOBPOOL_RETURN_IF_ERROR(entries.front().pool->Reserve(1, entries.front().caller));
     absl::Status status = kinds_.TrySubmit(entries.front().kind(), 1);
-    if (!status.ok()) entries.front().pool->Release(1);
+    if (!status.ok()) entries.front().pool->TakeBack(1);
     return status;
   }
   const std::vector<int64_t> places = CountPlaces(entries);
@@ -212,14 +212,14 @@ absl::Status Admission::Reserve(const Entries& entries) {
   }
   if (status.ok()) return status;
   for (size_t i = 0; i + 1 < kinds; ++i) kinds_.TakeBack(static_cast<Kind>(i), of_kind[i]);
-  for (size_t i = 0; i < reserved; ++i) pools[i]->Release(places[pools[i]->index()]);
+  for (size_t i = 0; i < reserved; ++i) pools[i]->TakeBack(places[pools[i]->index()]);
   return status;
 }
 
 void Admission::Release(const Entries& entries) {
   for (size_t i = 0; i < entries.size(); ++i) {
     if (!entries[i].IsNew(i)) continue;
-    entries[i].pool->Release(1);
+    entries[i].pool->TakeBack(1);
     kinds_.TakeBack(entries[i].kind(), 1);
   }
 }

@@ -85,6 +85,10 @@ absl::StatusOr<JobSnapshot> Control::ChangePlan(const std::shared_ptr<LiveJob>& 
                                                 const JobUpdate& update) {
   Dispatcher& pool = *pools_.Find(job->pool());
   MutexLock lock(plan_mu_);
+  // What is refused anyway must not cost the job its place in the queue.
+  JobRecord record = job->Snapshot().record;
+  JOBPOOL_RETURN_IF_ERROR(IsEnded(record.state) ? EndedError(record.id, record.state)
+                                                : Apply(update, clock_.Now(), /*withdrawn=*/true, record));
   // One that shall wait for its time must not start meanwhile.
   const bool withdrawn =
       update.schedule_time.has_value() && *update.schedule_time > clock_.Now() && pool.Withdraw(*job);

@@ -108,6 +108,12 @@ absl::Status Dispatcher::ReserveCrowded(int64_t places, int64_t max, uint64_t ca
 
 void Dispatcher::Release(int64_t places) { reserved_.fetch_sub(places); }
 
+void Dispatcher::TakeBack(int64_t places) {
+  Release(places);
+  MutexLock lock(mu_);
+  submits_.GiveBack(places);
+}
+
 absl::Status Dispatcher::CheckRoom(int64_t places) const {
   if (places == 0) return absl::OkStatus();
   if (draining_.load()) return PoolDrainingError(PoolName(*name_));
@@ -185,7 +191,7 @@ bool Dispatcher::Withdraw(LiveJob& job) {
 }
 
 void Dispatcher::CountReady() {
-  const bool none = state_ == PoolState::kPaused || rate_reached_ || queue_.Next(held_) == nullptr;
+  const bool none = state_ == PoolState::kPaused || rate_timer_.has_value() || queue_.Next(held_) == nullptr;
   ready_.store(none ? 0 : static_cast<int64_t>(queue_.size()));
   if (none && queue_.size() > 0) pass_on_ = true;
 }
@@ -229,8 +235,11 @@ PoolLoad Dispatcher::Load() const {
   PoolLoad load;
   load.scheduled_jobs = std::max<int64_t>(0, scheduled_.load());  // counted up a moment after it is seen
   load.running_jobs = running_.load();
-  load.lost_threads = executor_->lost();
-  load.retiring_threads = load.lost_threads + executor_->beyond_max();
+  const ThreadPoolLoad workers = executor_->Load();
+  load.threads = workers.threads + workers.lost;
+  load.idle_threads = workers.idle;
+  load.lost_threads = workers.lost;
+  load.retiring_threads = workers.lost + workers.beyond_max;
   MutexLock lock(mu_);
   load.queued_jobs = static_cast<int64_t>(queue_.size());
   load.oldest_queued_time = queue_.OldestReadyTime();
@@ -239,12 +248,14 @@ PoolLoad Dispatcher::Load() const {
 
 QueuePlace Dispatcher::PlaceOf(const LiveJob& job) const {
   QueuePlace place;
+  const ThreadPoolLoad workers = executor_->Load();
   MutexLock lock(mu_);
   place.ahead = queue_.Ahead(job);
   place.state = state_;
   place.kind_held = held_[static_cast<size_t>(job.kind())];
-  place.rate_reached = rate_reached_;
-  place.all_workers_busy = running_.load() >= options_.max_threads;
+  place.rate_reached = rate_timer_.has_value();
+  // Not by the jobs that run: one that was abandoned can still hold its thread.
+  place.all_workers_busy = workers.idle == 0 && workers.threads >= options_.max_threads;
   place.interval = drain_rate_.Interval(clock_.Monotonic());
   return place;
 }
@@ -261,7 +272,7 @@ void Dispatcher::Reconfigure(const PoolOptions& options) {
     options_.name = *name_;
     starts_.SetRate(options.max_starts_per_second);
     submits_.SetRate(options.max_submits_per_second);
-    rate_reached_ = false;
+    if (rate_timer_.has_value()) to_.timer.Cancel(*std::exchange(rate_timer_, std::nullopt));
   }
   max_queued_jobs_.store(options.max_queued_jobs);
   executor_->Resize(SizeOf(options));
@@ -278,11 +289,10 @@ std::shared_ptr<LiveJob> Dispatcher::Take() {
     if (ready_.load() == 0) return nullptr;
     const MonotonicTime now = clock_.Monotonic();
     if (starts_.limited() && now < starts_.NextTime()) {
-      rate_reached_ = true;
-      to_.timer.At(starts_.NextTime(), [this] {
+      rate_timer_ = to_.timer.At(starts_.NextTime(), [this] {
         {
           MutexLock timer_lock(mu_);
-          rate_reached_ = false;
+          rate_timer_.reset();
         }
         NotifyReady();
       });
@@ -376,7 +386,7 @@ void Dispatcher::FinishAttempt(const std::shared_ptr<LiveJob>& job, RunControl& 
   JobState end = Judge(std::move(result), control.cancel, *options, &outcome);
   running_.fetch_sub(1);
   to_.kinds.Ended(job->kind());
-  if (end == JobState::kFailed && options->retry.max_attempts > 1) {
+  if (end == JobState::kFailed && control.attempt < options->retry.max_attempts) {
     if (TryRetry(job, control, outcome, usage)) return;
     // It may have been asked to end for good since it was judged.
     const CancelReason reason = control.cancel.reason();

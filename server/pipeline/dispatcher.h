@@ -40,6 +40,8 @@ struct PoolLoad {
   int64_t scheduled_jobs = 0;
   int64_t queued_jobs = 0;
   int64_t running_jobs = 0;
+  int threads = 0;                                         // workers that have started and not ended
+  int idle_threads = 0;                                    // those of them that wait for work
   int retiring_threads = 0;                                // lost ones, and those beyond the maximum
   int lost_threads = 0;                                    // those that did not listen, and have not ended
   absl::Time oldest_queued_time = absl::InfiniteFuture();  // that: nothing is queued
@@ -85,6 +87,9 @@ class Dispatcher final : public WorkSource, public HeldUp {
   absl::Status Reserve(int64_t places, uint64_t caller = 0);
   /// Gives places back that will not be used.
   void Release(int64_t places);
+  /// Those that Reserve gave are not used since their jobs are not accepted: they do
+  /// not count for the rate either.
+  void TakeBack(int64_t places);
   /// What Reserve would answer now, but for the rate.
   absl::Status CheckRoom(int64_t places) const;
 
@@ -185,7 +190,7 @@ class Dispatcher final : public WorkSource, public HeldUp {
   KindSet held_ ABSL_GUARDED_BY(mu_);  // kinds that may not start at the moment
   RateLimiter starts_ ABSL_GUARDED_BY(mu_);
   RateLimiter submits_ ABSL_GUARDED_BY(mu_);
-  bool rate_reached_ ABSL_GUARDED_BY(mu_) = false;  // until a timer says otherwise
+  std::optional<Timer::Id> rate_timer_ ABSL_GUARDED_BY(mu_);  // set: the rate is reached, until then
   DrainRate drain_rate_ ABSL_GUARDED_BY(mu_);
   RetrySlots slots_ ABSL_GUARDED_BY(mu_);
   // Jobs have become ready of which the executor was not told one by one: who takes one tells it of the next.

@@ -18,6 +18,7 @@ void KindLimits::Reconfigure(const KindOptionsByKind& options) {
     {
       MutexLock lock(limit.mu);
       limit.options = options[i];
+      if (limit.timer.has_value()) timer_.Cancel(*std::exchange(limit.timer, std::nullopt));
       limit.starts.SetRate(options[i].max_starts_per_second);
       limit.submits.SetRate(options[i].max_submits_per_second);
       limit.limits_starts.store(options[i].max_running_jobs > 0 || limit.starts.limited());
@@ -42,11 +43,11 @@ bool KindLimits::TryStart(Kind kind, HeldUp& held_up) {
   }
   if (!limit.starts.Take(timer_.Now())) {
     limit.held_up.insert(&held_up);
-    if (!std::exchange(limit.timer_set, true)) {
-      timer_.At(limit.starts.NextTime(), [this, kind] {
+    if (!limit.timer.has_value()) {
+      limit.timer = timer_.At(limit.starts.NextTime(), [this, kind] {
         {
           MutexLock timer_lock(Of(kind).mu);
-          Of(kind).timer_set = false;
+          Of(kind).timer.reset();
         }
         LetGo(kind);
       });

@@ -3,6 +3,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <set>
 
 #include "absl/status/status.h"
@@ -69,7 +70,7 @@ class KindLimits {
     RateLimiter starts ABSL_GUARDED_BY(mu){kStartBurst, 0};
     RateLimiter submits ABSL_GUARDED_BY(mu){kSubmitBurst, 0};
     std::set<HeldUp*> held_up ABSL_GUARDED_BY(mu);
-    bool timer_set ABSL_GUARDED_BY(mu) = false;
+    std::optional<Timer::Id> timer ABSL_GUARDED_BY(mu);  // at the next start that the rate lets pass
   };
 
   Limit& Of(Kind kind) { return limits_[static_cast<size_t>(kind)]; }

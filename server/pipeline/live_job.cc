@@ -52,6 +52,7 @@ bool LiveJob::Start(Attempt attempt, std::shared_ptr<RunControl> control, JobEve
   MutexLock lock(mu_);
   RecordedChange change(events, record_);
   if (Ending() || !record_.Start(std::move(attempt))) return false;
+  control->attempt = record_.attempts.back().number;
   control_ = std::move(control);
   change.Tell(record_, std::nullopt);
   return true;

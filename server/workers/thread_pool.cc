@@ -74,14 +74,9 @@ bool ThreadPool::Replace(uint64_t thread_id) {
   return true;
 }
 
-int ThreadPool::lost() const {
+ThreadPoolLoad ThreadPool::Load() const {
   MutexLock lock(mu_);
-  return replaced_;
-}
-
-int ThreadPool::beyond_max() const {
-  MutexLock lock(mu_);
-  return std::max(0, threads_ - size_.max_threads);
+  return {threads_, static_cast<int>(idle_.size()), replaced_, std::max(0, threads_ - size_.max_threads)};
 }
 
 void ThreadPool::Stop() {

@@ -21,6 +21,14 @@ struct ThreadPoolSize {
   absl::Duration idle_timeout = absl::Seconds(10);
 };
 
+/// Its threads at one moment.
+struct ThreadPoolLoad {
+  int threads = 0;     // that have been started and have not ended, without lost ones
+  int idle = 0;        // those of them that wait for work and were not woken
+  int lost = 0;        // that were replaced, and have not ended
+  int beyond_max = 0;  // those of `threads` that end when they have done what they are on
+};
+
 struct ThreadPoolOptions {
   std::string name;
   ThreadRole role = ThreadRole::kWorker;
@@ -51,12 +59,7 @@ class ThreadPool final : public Executor {
   /// already, or it is none of the pool's.
   bool Replace(uint64_t thread_id);
 
-  /// How many of its threads are lost, and have not ended.
-  int lost() const;
-
-  /// How many of the others are beyond the maximum: so many end when they have done
-  /// what they are on.
-  int beyond_max() const;
+  ThreadPoolLoad Load() const;
 
   /// How often the system refused a thread.
   uint64_t failed_starts() const { return failed_starts_.load(std::memory_order_relaxed); }

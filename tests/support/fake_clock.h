@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <list>
+#include <map>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -10,6 +12,7 @@
 #include "absl/time/time.h"
 #include "server/base/clock.h"
 #include "server/base/mutex.h"
+#include "server/workers/thread_registry.h"
 #include "tests/support/eventually.h"
 
 namespace jobpool {
@@ -41,6 +44,8 @@ class FakeClock final : public Clock {
       MutexLock lock(mu_);
       if (deadline <= monotonic_) return;
       sleepers_.push_back(&self);
+      self.wait = ++waits_;
+      if (const RegisteredThread* thread = RegisteredThread::Current()) self.thread_id = thread->id();
       changed_cv_.NotifyAll();
     }
     cv.Wait(mu);
@@ -88,14 +93,32 @@ class FakeClock final : public Clock {
     now_ = now;
   }
 
-  /// Waits until exactly `count` threads wait by this clock. (One that somebody
-  /// else has notified counts until it wakes.)
+  /// How many threads wait by this clock. (One that somebody else has notified
+  /// counts until it wakes.)
+  size_t sleepers() const {
+    MutexLock lock(mu_);
+    return CountSleepers();
+  }
+
+  /// How often a thread has begun to wait: who compares two of them sees whether one
+  /// was awake between.
+  uint64_t waits() const {
+    MutexLock lock(mu_);
+    return waits_;
+  }
+
+  /// The registered threads that wait by this clock: by their ids, which wait it is.
+  std::map<uint64_t, uint64_t> WaitsByThread() const {
+    MutexLock lock(mu_);
+    std::map<uint64_t, uint64_t> waits;
+    for (const Sleeper* sleeper : sleepers_) waits[sleeper->thread_id] = sleeper->wait;
+    return waits;
+  }
+
+  /// Waits until exactly `count` threads wait by this clock, counted likewise.
   void AwaitSleepers(size_t count) const {
     MutexLock lock(mu_);
-    AwaitLocked([&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-      return static_cast<size_t>(std::count_if(sleepers_.begin(), sleepers_.end(),
-                                               [](const Sleeper* s) { return !s->woken; })) == count;
-    });
+    AwaitLocked([&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return CountSleepers() == count; });
   }
 
   /// Waits until a thread waits for `deadline`.
@@ -113,9 +136,16 @@ class FakeClock final : public Clock {
     CondVar* cv;
     Mutex* mu;
     MonotonicTime deadline;
-    bool woken = false;  // by Advance: about to leave
+    uint64_t wait = 0;       // its number
+    uint64_t thread_id = 0;  // 0: not registered
+    bool woken = false;      // by Advance: about to leave
     int pins = 0;        // how many Advances are about to notify it
   };
+
+  size_t CountSleepers() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return static_cast<size_t>(
+        std::count_if(sleepers_.begin(), sleepers_.end(), [](const Sleeper* s) { return !s->woken; }));
+  }
 
   template <typename Predicate>
   void AwaitLocked(Predicate holds) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
@@ -134,6 +164,7 @@ class FakeClock final : public Clock {
   absl::Time now_ ABSL_GUARDED_BY(mu_) = absl::FromUnixSeconds(1'767'225'600);
   MonotonicTime monotonic_ ABSL_GUARDED_BY(mu_){std::chrono::hours(1)};
   mutable std::list<Sleeper*> sleepers_ ABSL_GUARDED_BY(mu_);
+  mutable uint64_t waits_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
 }  // namespace jobpool

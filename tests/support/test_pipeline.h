@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -42,6 +43,7 @@ class TestPipeline {
     std::vector<PoolOptions> pools = {MakePool("blocking", 0, 4), MakePool("compute", 0, 2)};
     int64_t max_waits = 1000;
     size_t max_ended_jobs = 100'000;
+    std::function<void(HandlerRegistry&)> replace_handlers = {};  // called before the pipeline is made
   };
 
   explicit TestPipeline(const Clock& clock = Clock::Real()) : TestPipeline(Options(), clock) {}
@@ -51,6 +53,7 @@ class TestPipeline {
     options_.pools = options.pools;
     options_.limits.max_waits = options.max_waits;
     options_.seed = 42;
+    if (options.replace_handlers) options.replace_handlers(handlers_);
     pipeline_ = std::make_unique<Pipeline>(options_, handlers_, store_, threads_, metrics_, clock_);
   }
 
