@@ -94,16 +94,16 @@ absl::StatusOr<JobSnapshot> Control::ChangePlan(const std::shared_ptr<LiveJob>& 
       update.schedule_time.has_value() && *update.schedule_time > clock_.Now() && pool.Withdraw(*job);
   absl::StatusOr<Changed> changed = ChangeRecord(job, update, withdrawn);
   if (!changed.ok()) {
-    if (withdrawn) pool.Requeue(job);
+    if (withdrawn) pool.Enqueue(job);
     return changed.status();
   }
   const JobState after = changed->job.record.state;
   if (withdrawn) {
     pool.Accept(job, after);
   } else if (changed->before == JobState::kScheduled && after == JobState::kQueued) {
-    pool.BecameReady(job);
+    pool.Enqueue(job);
   } else if (update.priority.has_value() && pool.Withdraw(*job)) {
-    pool.Requeue(job);
+    pool.Enqueue(job);
   }
   timers_.Arm(job);
   return std::move(changed->job);

@@ -134,7 +134,6 @@ absl::Status Dispatcher::QueueFull(absl::Duration retry_delay) const {
 
 void Dispatcher::Accept(const std::shared_ptr<LiveJob>& job, JobState given) {
   if (given == JobState::kScheduled) {
-    scheduled_.fetch_add(1);
     AwaitTime(job);
     return;
   }
@@ -153,11 +152,6 @@ void Dispatcher::MakeReady(const std::shared_ptr<LiveJob>& job) {
     if (job->EndState() == JobState::kScheduled) to_.job_timers.Arm(job);
     return;
   }
-  BecameReady(job);
-}
-
-void Dispatcher::BecameReady(const std::shared_ptr<LiveJob>& job) {
-  scheduled_.fetch_sub(1);
   Enqueue(job);
 }
 
@@ -168,8 +162,6 @@ void Dispatcher::Expire(const std::shared_ptr<LiveJob>& job) {
     Stop(job, CancelReason::kDeadline);
   }
 }
-
-void Dispatcher::Requeue(const std::shared_ptr<LiveJob>& job) { Enqueue(job); }
 
 void Dispatcher::Enqueue(const std::shared_ptr<LiveJob>& job) {
   {
@@ -233,15 +225,16 @@ PoolState Dispatcher::state() const {
 
 PoolLoad Dispatcher::Load() const {
   PoolLoad load;
-  load.scheduled_jobs = std::max<int64_t>(0, scheduled_.load());  // counted up a moment after it is seen
-  load.running_jobs = running_.load();
+  const JobTable::Count jobs = to_.table.CountOf(*name_);
+  load.scheduled_jobs = jobs.scheduled;
+  load.queued_jobs = jobs.queued;
+  load.running_jobs = jobs.running;
   const ThreadPoolLoad workers = executor_->Load();
   load.threads = workers.threads + workers.lost;
   load.idle_threads = workers.idle;
   load.lost_threads = workers.lost;
   load.retiring_threads = workers.lost + workers.beyond_max;
   MutexLock lock(mu_);
-  load.queued_jobs = static_cast<int64_t>(queue_.size());
   load.oldest_queued_time = queue_.OldestReadyTime();
   return load;
 }
@@ -342,10 +335,8 @@ bool Dispatcher::RunOne(RegisteredThread& worker) {
   // Roll call shows the job from before it says that it runs until it is about
   // to say that it has ended.
   worker.BeginJob({job->id(), display_name, job->daemon(), start_time});
-  running_.fetch_add(1);
   if (!to_.table.Change(*job, [&] { return job->Start(std::move(attempt), control, &to_.events); })) {
     // Cancelled, or scheduled for later, while queued.
-    running_.fetch_sub(1);
     to_.kinds.Ended(job->kind());
     worker.EndJob(/*ran=*/false);
     return true;
@@ -384,7 +375,6 @@ void Dispatcher::FinishAttempt(const std::shared_ptr<LiveJob>& job, RunControl& 
   outcome.end_time = clock_.Now();
   const std::shared_ptr<const JobOptions> options = job->Options();
   JobState end = Judge(std::move(result), control.cancel, *options, &outcome);
-  running_.fetch_sub(1);
   to_.kinds.Ended(job->kind());
   if (end == JobState::kFailed && control.attempt < options->retry.max_attempts) {
     if (TryRetry(job, control, outcome, usage)) return;
@@ -401,11 +391,9 @@ bool Dispatcher::TryRetry(const std::shared_ptr<LiveJob>& job, const RunControl&
                           const Outcome& outcome, ResourceUsage usage) {
   // It was accepted once: a full queue does not keep it out.
   reserved_.fetch_add(1);
-  scheduled_.fetch_add(1);
   const bool retried = to_.table.Change(
       *job, [&] { return job->Retry(control, outcome.end_time, usage, outcome.error, to_.random(), &to_.events); });
   if (!retried) {
-    scheduled_.fetch_sub(1);
     reserved_.fetch_sub(1);
     return false;
   }
@@ -425,7 +413,6 @@ void Dispatcher::Stop(const std::shared_ptr<LiveJob>& job, CancelReason reason) 
     const JobState end = EndOf(reason, *job->Options(), &outcome.error);
     if (to_.completion.End(job, asked.state, end, {}, std::move(outcome))) {
       if (asked.state == JobState::kScheduled) {
-        scheduled_.fetch_sub(1);
         Release(1);
       } else if (Withdraw(*job)) {
         Release(1);

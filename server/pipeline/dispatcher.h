@@ -99,8 +99,8 @@ class Dispatcher final : public WorkSource, public HeldUp {
 
   /// Makes a SCHEDULED job QUEUED, if its time has come.
   void MakeReady(const std::shared_ptr<LiveJob>& job);
-  /// A SCHEDULED job was made QUEUED by the caller.
-  void BecameReady(const std::shared_ptr<LiveJob>& job);
+  /// Queues a job that is QUEUED, in no queue, and has its place.
+  void Enqueue(const std::shared_ptr<LiveJob>& job);
 
   /// Stops a job whose deadline has passed.
   void Expire(const std::shared_ptr<LiveJob>& job);
@@ -110,10 +110,9 @@ class Dispatcher final : public WorkSource, public HeldUp {
   void Stop(const std::shared_ptr<LiveJob>& job, CancelReason reason);
 
   /// Takes a QUEUED job out of the queue, so that it cannot start; it keeps its place.
-  /// Returns false if it is not there (any more). To be followed by Accept, Requeue or
+  /// Returns false if it is not there (any more). To be followed by Accept, Enqueue or
   /// Release.
   bool Withdraw(LiveJob& job);
-  void Requeue(const std::shared_ptr<LiveJob>& job);
 
   /// Jobs that would become ready after `time` are cancelled instead, since the server
   /// ends.
@@ -153,7 +152,6 @@ class Dispatcher final : public WorkSource, public HeldUp {
   using Control = std::shared_ptr<RunControl>;
 
   void SetState(PoolState state);
-  void Enqueue(const std::shared_ptr<LiveJob>& job);
   /// Lets a SCHEDULED job, which has a place, wait for its time.
   void AwaitTime(const std::shared_ptr<LiveJob>& job);
   std::shared_ptr<LiveJob> Take();
@@ -176,9 +174,7 @@ class Dispatcher final : public WorkSource, public HeldUp {
 
   std::atomic<int64_t> max_queued_jobs_;
   std::atomic<int64_t> reserved_{0};  // places taken; never below ready_
-  std::atomic<int64_t> scheduled_{0};
   std::atomic<int64_t> ready_{0};  // how many could be taken, for HasWork; written under mu_
-  std::atomic<int64_t> running_{0};
   std::atomic<bool> draining_{false};  // written under mu_
   std::atomic<int64_t> last_ready_time_;
   std::atomic<bool> crowded_{false};  // whether slots_ is not empty; written under mu_

@@ -223,6 +223,21 @@ LivePage JobTable::List(const JobQuery& query) const {
   }
 }
 
+JobTable::Count JobTable::CountOf(absl::string_view pool) const {
+  Count count;
+  for (const Shard& shard : shards_) {
+    MutexLock lock(shard.mu);
+    shard.index.CountFacets([&](const Facet& facet, size_t jobs) {
+      if (facet.pool != pool) return;
+      int64_t& of_state = facet.state == JobState::kScheduled ? count.scheduled
+                          : facet.state == JobState::kQueued  ? count.queued
+                                                              : count.running;
+      of_state += static_cast<int64_t>(jobs);
+    });
+  }
+  return count;
+}
+
 std::vector<std::shared_ptr<LiveJob>> JobTable::All() const {
   std::vector<std::shared_ptr<LiveJob>> all;
   for (const Shard& shard : shards_) {

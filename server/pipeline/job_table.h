@@ -79,6 +79,17 @@ class JobTable {
   /// a few for each shard.
   LivePage List(const JobQuery& query) const;
 
+  /// How many jobs of a pool are in which state.
+  struct Count {
+    int64_t scheduled = 0;
+    int64_t queued = 0;
+    int64_t running = 0;
+  };
+
+  /// Not of one moment, but each job counts once, or not at all if it comes or ends
+  /// meanwhile: where there are jobs throughout, not all are 0.
+  Count CountOf(absl::string_view pool) const;
+
   /// Every job that is live now.
   std::vector<std::shared_ptr<LiveJob>> All() const;
 

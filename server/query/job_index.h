@@ -55,6 +55,13 @@ class JobIndex {
     size_t looked_at = 0;
   };
 
+  /// Calls `fn(const Facet&, size_t)` for each facet that there are jobs of, with how
+  /// many.
+  template <typename Fn>
+  void CountFacets(Fn fn) const {
+    for (const FacetSet* const set : facets_) fn(set->facet, set->jobs.size());
+  }
+
   /// Looks at `max_looked_at` jobs at most, beside a few that say how to look best.
   Found List(const JobQuery& query) const;
 

@@ -66,12 +66,12 @@ TEST_F(ThreadPoolTest, ALostThreadIsReplacedAndEndsWhenItsWorkReturns) {
   EXPECT_TRUE(pool.Replace(stubborn->worker));
   next->started.Await();  // by another, though there may be one at most
   EXPECT_NE(next->worker, stubborn->worker);
-  EXPECT_EQ(pool.lost(), 1);
-  EXPECT_EQ(pool.beyond_max(), 0);
+  EXPECT_EQ(pool.Load().lost, 1);
+  EXPECT_EQ(pool.Load().beyond_max, 0);
   EXPECT_EQ(registry_.Find(stubborn->worker)->state, ThreadState::kRetiring);
   EXPECT_EQ(count(), 2);
   stubborn->go.Open();
-  EXPECT_TRUE(Eventually([&] { return count() == 1 && pool.lost() == 0; }));
+  EXPECT_TRUE(Eventually([&] { return count() == 1 && pool.Load().lost == 0; }));
   EXPECT_FALSE(registry_.Find(stubborn->worker).has_value());
   next->go.Open();
 }
@@ -93,9 +93,9 @@ TEST_F(ThreadPoolTest, NoMoreAreReplacedThanItsMaximum) {
   const auto second = Hold(pool);
   EXPECT_FALSE(pool.Replace(second->worker));
   EXPECT_FALSE(pool.Replace(12345));
-  EXPECT_EQ(pool.lost(), 1);
+  EXPECT_EQ(pool.Load().lost, 1);
   first->go.Open();
-  EXPECT_TRUE(Eventually([&] { return pool.lost() == 0; }));
+  EXPECT_TRUE(Eventually([&] { return pool.Load().lost == 0; }));
   EXPECT_TRUE(pool.Replace(second->worker));
   second->go.Open();
 }
