@@ -105,7 +105,11 @@ absl::StatusOr<JobSnapshot> Control::ChangePlan(const std::shared_ptr<LiveJob>& 
   } else if (update.priority.has_value() && pool.Withdraw(*job)) {
     pool.Requeue(job);
   }
-  timers_.Arm(job);
+  if (after == JobState::kScheduled) {
+    pool.AwaitTime(job);
+  } else {
+    timers_.Arm(job);
+  }
   return std::move(changed->job);
 }
 

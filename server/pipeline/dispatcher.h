@@ -95,6 +95,10 @@ class Dispatcher final : public WorkSource, public HeldUp {
   /// it may have another by now. REQUIRES: a place was reserved for it.
   void Accept(const std::shared_ptr<LiveJob>& job, JobState given);
 
+  /// Lets a SCHEDULED job, which has a place, wait for its time, as its record says
+  /// that now.
+  void AwaitTime(const std::shared_ptr<LiveJob>& job);
+
   /// Makes a SCHEDULED job QUEUED, if its time has come.
   void MakeReady(const std::shared_ptr<LiveJob>& job);
   /// A SCHEDULED job was made QUEUED by the caller.
@@ -148,8 +152,6 @@ class Dispatcher final : public WorkSource, public HeldUp {
 
   void SetState(PoolState state);
   void Enqueue(const std::shared_ptr<LiveJob>& job);
-  /// Lets a SCHEDULED job, which has a place, wait for its time.
-  void AwaitTime(const std::shared_ptr<LiveJob>& job);
   std::shared_ptr<LiveJob> Take();
   void CountReady() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void NotifyReady();
