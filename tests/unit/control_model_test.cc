@@ -217,6 +217,7 @@ class Sequence {
         Expect(seen_[i].ended.get() == found->ended.get(), Name(i), " has ended and is another");
       }
       seen_[i].ended = found->ended;
+      live_[i].reset();
     }
   }
 
@@ -258,7 +259,7 @@ class Sequence {
     Expect(seen.found, name, " is not found");
     ExpectEqual(seen.ended != nullptr, job.ended(), name, " ended");
     ExpectEqual(JobStateName(record.state), JobStateName(job.state), name, " state");
-    if (job.ended() && checked_.contains(i)) return;  // its record is constant
+    if (job.ended() && checked_.contains(i)) return CompareHeld(i);  // its record is constant
     ExpectEqual(record.revision, job.revision, name, " revision");
     const auto [etag, is_new] = etags_.emplace(std::pair(i, job.revision), record.Etag());
     ExpectEqual(record.Etag(), etag->second, name, " etag");
@@ -279,7 +280,7 @@ class Sequence {
       ExpectEqual(ReasonOf(record.outcome->error), job.error, name, " error");
       ExpectEqual(record.outcome->result.has_value(), job.state == JobState::kSucceeded, name, " result");
       checked_.insert(i);
-      return;
+      return CompareHeld(i);
     }
     const Explanation why = Explain(JobHandle{live_[i], nullptr}, pipeline().pools(), clock_.Now());
     const bool queued = job.state == JobState::kQueued;
@@ -298,6 +299,12 @@ class Sequence {
     } else if (job.state == JobState::kScheduled) {
       Expect(why.wait == (job.tries.empty() ? JobWait::kSchedule : JobWait::kBackoff), name, " explained");
     }
+  }
+
+  // Once it has ended, no timer, queue or list keeps it, but the thread that is on it.
+  void CompareHeld(size_t i) {
+    const bool worked_on = std::any_of(model_.runs.begin(), model_.runs.end(), [&](const auto& run) { return run.job == i; });
+    if (!worked_on) Expect(held_[i].expired(), Name(i), " has ended and is still held");
   }
 
   void CompareAttempt(size_t i, size_t a) {
@@ -646,14 +653,15 @@ class Sequence {
     for (size_t i = 0; i < jobs.size(); ++i) {
       specs[i].id = jobs[i].live->id();
       live_.push_back(jobs[i].live);
+      held_.push_back(jobs[i].live);
       waiters_.push_back(waiter != nullptr ? waiter : std::make_shared<ToldWaiter>());
       if (waiter == nullptr) jobs[i].Await(waiters_.back());
       Seen seen;
       seen_.push_back(seen);
     }
+    jobs.clear();
     Settle();
-    for (size_t i = 0; i < jobs.size(); ++i) seen_[seen_.size() - jobs.size() + i].record = jobs[i].live->Snapshot().record;
-    ObserveOld();
+    ObserveLive();
     if (model_.now >= next_tick_) {
       model_.Expire();
       next_tick_ = model_.now + kSecond;
@@ -664,10 +672,10 @@ class Sequence {
     Compare();
   }
 
-  // Before the model knows of the new jobs.
-  void ObserveOld() {
-    for (size_t i = 0; i < model_.jobs.size(); ++i) {
-      if (!model_.jobs[i].gone && seen_[i].ended == nullptr) seen_[i].record = live_[i]->Snapshot().record;
+  // Before the model knows of new jobs.
+  void ObserveLive() {
+    for (size_t i = 0; i < live_.size(); ++i) {
+      if (live_[i] != nullptr) seen_[i].record = live_[i]->Snapshot().record;
     }
   }
 
@@ -977,7 +985,8 @@ class Sequence {
   Time stirred_ = 0;          // when something was done or happened
 
   // By the jobs' indexes in the model.
-  std::vector<std::shared_ptr<LiveJob>> live_;
+  std::vector<std::shared_ptr<LiveJob>> live_;  // null: seen to have ended
+  std::vector<std::weak_ptr<LiveJob>> held_;
   std::vector<std::shared_ptr<ToldWaiter>> waiters_;
   std::vector<Seen> seen_;
   std::set<size_t> checked_;  // ended ones that were compared
