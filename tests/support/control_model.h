@@ -151,18 +151,16 @@ class ControlModel {
   // -- questions
 
   int64_t CountState(size_t pool, JobState state) const {
-    return std::count_if(jobs.begin(), jobs.end(), [&](const Job& job) {
-      return job.spec.pool == pool && job.state == state;
-    });
+    return std::count_if(jobs.begin(), jobs.end(),
+                         [&](const Job& job) { return job.spec.pool == pool && job.state == state; });
   }
   int64_t Reserved(size_t pool) const {
     return CountState(pool, JobState::kQueued) + CountState(pool, JobState::kScheduled);
   }
   /// Threads that are on something, without lost ones.
   int Busy(size_t pool) const {
-    return static_cast<int>(std::count_if(runs.begin(), runs.end(), [&](const Run& run) {
-      return run.pool == pool && !run.lost;
-    }));
+    return static_cast<int>(std::count_if(runs.begin(), runs.end(),
+                                          [&](const Run& run) { return run.pool == pool && !run.lost; }));
   }
   int Running(Kind kind) const {
     return static_cast<int>(std::count_if(runs.begin(), runs.end(), [&](const Run& run) {
@@ -506,7 +504,8 @@ class ControlModel {
     if (end == JobState::kFailed && static_cast<int>(job.tries.size()) < job.spec.max_attempts) {
       if (run.reason == CancelReason::kNone || run.reason == CancelReason::kTimeout) {
         Time backoff = job.spec.initial_backoff;
-        for (size_t i = 1; i < job.tries.size(); ++i) backoff = std::min(backoff * job.spec.multiplier, job.spec.max_backoff);
+        for (size_t i = 1; i < job.tries.size(); ++i)
+          backoff = std::min(backoff * job.spec.multiplier, job.spec.max_backoff);
         if (now + backoff < job.spec.deadline) {
           attempt.error = error;
           job.state = JobState::kScheduled;
