@@ -206,8 +206,9 @@ void AddNamesCommand(CLI::App& jobs, Command& chosen, const std::string& name, c
 }  // namespace
 
 void AddJobsCommands(CLI::App& app, Command& chosen) {
-  CLI::App* jobs = AddCommand(app, "jobs", "Look at jobs, watch, change, cancel, retry and delete them; alone: list",
-                              "Example:\n  jobpool jobs list --all");
+  CLI::App* jobs =
+      AddCommand(app, "jobs", "Look at jobs, watch, change, cancel, retry and delete them; alone: list",
+                 "Example:\n  jobpool jobs list --all");
   jobs->preparse_callback(
       [&chosen](size_t) { chosen = [](Session& session) { return ListJobs(session, ListArgs()); }; });
 

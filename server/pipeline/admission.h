@@ -36,8 +36,7 @@ class Admission {
   /// All outlive it. `seed`: random, for job ids.
   Admission(PoolSet& pools, JobTable& table, const JobReader& reader, const JobStore& store,
             RequestIds& request_ids, KindLimits& kinds, JobMetrics& metrics, JobEvents& events,
-            const Clock& clock,
-            uint64_t seed)
+            const Clock& clock, uint64_t seed)
       : pools_(pools),
         table_(table),
         reader_(reader),

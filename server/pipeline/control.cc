@@ -105,7 +105,11 @@ absl::StatusOr<JobSnapshot> Control::ChangePlan(const std::shared_ptr<LiveJob>& 
   } else if (update.priority.has_value() && pool.Withdraw(*job)) {
     pool.Enqueue(job);
   }
-  timers_.Arm(job);
+  if (after == JobState::kScheduled) {
+    pool.AwaitTime(job);
+  } else {
+    timers_.Arm(job);
+  }
   return std::move(changed->job);
 }
 
@@ -122,13 +126,15 @@ absl::StatusOr<Control::Changed> Control::ChangeRecord(const std::shared_ptr<Liv
   JobState state_before = JobState::kQueued;
   std::optional<JobSnapshot> updated;
   table_.Change(*job, [&] {
-    updated = job->Update([&](JobRecord& record) {
-      const int64_t before = OptionBytes(record);
-      state_before = record.state;
-      refused = Apply(update, clock_.Now(), withdrawn, record);
-      grown = refused.ok() ? OptionBytes(record) - before : 0;
-      return refused.ok();
-    }, &events_);
+    updated = job->Update(
+        [&](JobRecord& record) {
+          const int64_t before = OptionBytes(record);
+          state_before = record.state;
+          refused = Apply(update, clock_.Now(), withdrawn, record);
+          grown = refused.ok() ? OptionBytes(record) - before : 0;
+          return refused.ok();
+        },
+        &events_);
     return updated.has_value();
   });
   table_.AddBytes(grown - most).IgnoreError();  // it is less
@@ -185,8 +191,9 @@ size_t Control::CancelLaterThan(absl::Time time, CancelReason reason) {
   return CancelWhere(
       [&](const LiveJob& job) {
         const JobState state = job.EndState();
-        if (state == JobState::kScheduled) return job.ReadyTime() > time;
-        return state == JobState::kQueued && pools_.Find(job.pool())->state() == PoolState::kPaused;
+        if (state == JobState::kScheduled && job.ReadyTime() > time) return true;
+        const bool waits = state == JobState::kScheduled || state == JobState::kQueued;
+        return waits && pools_.Find(job.pool())->state() == PoolState::kPaused;
       },
       reason);
 }

@@ -97,6 +97,10 @@ class Dispatcher final : public WorkSource, public HeldUp {
   /// it may have another by now. REQUIRES: a place was reserved for it.
   void Accept(const std::shared_ptr<LiveJob>& job, JobState given);
 
+  /// Lets a SCHEDULED job, which has a place, wait for its time, as its record says
+  /// that now.
+  void AwaitTime(const std::shared_ptr<LiveJob>& job);
+
   /// Makes a SCHEDULED job QUEUED, if its time has come.
   void MakeReady(const std::shared_ptr<LiveJob>& job);
   /// Queues a job that is QUEUED, in no queue, and has its place.
@@ -152,8 +156,6 @@ class Dispatcher final : public WorkSource, public HeldUp {
   using Control = std::shared_ptr<RunControl>;
 
   void SetState(PoolState state);
-  /// Lets a SCHEDULED job, which has a place, wait for its time.
-  void AwaitTime(const std::shared_ptr<LiveJob>& job);
   std::shared_ptr<LiveJob> Take();
   void CountReady() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void NotifyReady();
@@ -173,8 +175,8 @@ class Dispatcher final : public WorkSource, public HeldUp {
   const Clock& clock_;
 
   std::atomic<int64_t> max_queued_jobs_;
-  std::atomic<int64_t> reserved_{0};  // places taken; never below ready_
-  std::atomic<int64_t> ready_{0};  // how many could be taken, for HasWork; written under mu_
+  std::atomic<int64_t> reserved_{0};   // places taken; never below ready_
+  std::atomic<int64_t> ready_{0};      // how many could be taken, for HasWork; written under mu_
   std::atomic<bool> draining_{false};  // written under mu_
   std::atomic<int64_t> last_ready_time_;
   std::atomic<bool> crowded_{false};  // whether slots_ is not empty; written under mu_

@@ -83,15 +83,16 @@ class ControlModel {
     bool decided = false;  // abandoned
     bool lost = false;     // and its thread was replaced
   };
-  // In any period of t seconds rate * t, and a tenth of a second's worth.
+  // In any period of t seconds rate * t, and what comes in the time `burst`.
   struct Rate {
+    Time burst = 100'000'000;
     int per_second = 0;
     Time due = kNone;  // of the next on an even grid
 
     Time Interval() const { return 1'000'000'000 / per_second; }
     Time Next() const {
       if (per_second == 0 || due == kNone) return kNone;
-      return due - std::max<Time>(0, 100'000'000 - Interval());
+      return due - std::max<Time>(0, burst - Interval());
     }
     bool Allows(Time now) const { return Next() <= now; }
     void Take(Time now, int64_t events = 1) {
@@ -109,7 +110,7 @@ class ControlModel {
     Time idle_timeout = 0;
     Time stop_grace = 0;
     Rate starts;
-    Rate submits;
+    Rate submits = {.burst = 1'000'000'000};
     char state = 'A';  // active, Paused, Draining
     int lost = 0;
     std::array<int, kPriorities> passed_over{};
@@ -117,7 +118,7 @@ class ControlModel {
   struct KindLimit {
     int max_running = 0;
     Rate starts;
-    Rate submits;
+    Rate submits = {.burst = 1'000'000'000};
   };
   struct Update {
     std::optional<std::string> display_name;
@@ -151,18 +152,16 @@ class ControlModel {
   // -- questions
 
   int64_t CountState(size_t pool, JobState state) const {
-    return std::count_if(jobs.begin(), jobs.end(), [&](const Job& job) {
-      return job.spec.pool == pool && job.state == state;
-    });
+    return std::count_if(jobs.begin(), jobs.end(),
+                         [&](const Job& job) { return job.spec.pool == pool && job.state == state; });
   }
   int64_t Reserved(size_t pool) const {
     return CountState(pool, JobState::kQueued) + CountState(pool, JobState::kScheduled);
   }
   /// Threads that are on something, without lost ones.
   int Busy(size_t pool) const {
-    return static_cast<int>(std::count_if(runs.begin(), runs.end(), [&](const Run& run) {
-      return run.pool == pool && !run.lost;
-    }));
+    return static_cast<int>(std::count_if(runs.begin(), runs.end(),
+                                          [&](const Run& run) { return run.pool == pool && !run.lost; }));
   }
   int Running(Kind kind) const {
     return static_cast<int>(std::count_if(runs.begin(), runs.end(), [&](const Run& run) {
@@ -506,7 +505,8 @@ class ControlModel {
     if (end == JobState::kFailed && static_cast<int>(job.tries.size()) < job.spec.max_attempts) {
       if (run.reason == CancelReason::kNone || run.reason == CancelReason::kTimeout) {
         Time backoff = job.spec.initial_backoff;
-        for (size_t i = 1; i < job.tries.size(); ++i) backoff = std::min(backoff * job.spec.multiplier, job.spec.max_backoff);
+        for (size_t i = 1; i < job.tries.size(); ++i)
+          backoff = std::min(backoff * job.spec.multiplier, job.spec.max_backoff);
         if (now + backoff < job.spec.deadline) {
           attempt.error = error;
           job.state = JobState::kScheduled;

@@ -139,7 +139,7 @@ class FakeClock final : public Clock {
     uint64_t wait = 0;       // its number
     uint64_t thread_id = 0;  // 0: not registered
     bool woken = false;      // by Advance: about to leave
-    int pins = 0;        // how many Advances are about to notify it
+    int pins = 0;            // how many Advances are about to notify it
   };
 
   size_t CountSleepers() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
