@@ -51,7 +51,7 @@ class Timer {
   using Timers = absl::btree_map<std::pair<When, uint64_t>, std::function<void()>>;
 
   template <typename When>
-  Id Add(Timers<When>& timers, When when, std::function<void()> fn);
+  Id Add(Timers<When>& timers, When when, std::function<void()> fn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // When the next timer is due, and which of the two it is of.
   struct Next {
     MonotonicTime when;

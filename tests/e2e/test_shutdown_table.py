@@ -31,9 +31,12 @@ class Table(Shutdown):
             "a daemon job that runs": self.daemon,
             "queued important jobs": self.queued,
             "queued daemon jobs behind an important one": self.queued_daemons,
+            "a job that is scheduled for later": self.scheduled,
+            "a job that is queued in a paused pool": self.paused,
             "clients of the echo listener": self.echo_clients,
             "an open `UppercaseText`": self.uppercase,
             "an open `UppercaseText` and an important job": self.uppercase_and_job,
+            "an open `WatchJobs`": self.watch_jobs,
             "an open health watch": self.watch,
             "idle connections": self.idle_connections,
             "an important job, and a second signal": self.second_signal,
@@ -202,6 +205,28 @@ class Table(Shutdown):
         say()
         self.end_job(run)
         return {"a message meanwhile": "answered", "then": self.told(lambda: next(call))}
+
+    def waits(self, server, client, job, state):
+        run = client.jobs.RunJob.future(js.RunJobRequest(job=job, job_id="waits"), timeout=2 * PATIENCE)
+        eventually(lambda: server.metrics().sum("jobpool_jobs", state=state) == 1, what=f"it is {state}")
+        self.signal(server)
+        return {"its `RunJob`": self.told(run.result)}
+
+    def scheduled(self, server, client):
+        return self.waits(server, client, noop_job(schedule_time={"seconds": int(time.time()) + 3600}), "scheduled")
+
+    def paused(self, server, client):
+        client.pools.PausePool(ps.PausePoolRequest(name="pools/compute"))
+        return self.waits(server, client, noop_job(), "queued")
+
+    def watch_jobs(self, server, client):
+        watch = client.jobs.WatchJobs(js.WatchJobsRequest(filter="priority = 0", changes_only=True),
+                                      timeout=2 * PATIENCE)
+        self.assertFalse(next(watch).events)
+        self.signal(server)
+        last = next(watch)
+        self.assertTrue(last.shutting_down and last.resume_token, last)
+        return {"it": "a last message", "then": self.told(lambda: next(watch))}
 
     def watch(self, server, client):
         # By hand, see Client.health: the answers are the bytes of `status: N`.

@@ -306,7 +306,8 @@ class ControlModel {
   void CancelLaterThan(Time time) {
     last_ready = time;
     for (size_t i = 0; i < jobs.size(); ++i) {
-      const bool held = jobs[i].state == JobState::kQueued && pools[jobs[i].spec.pool].state == 'P';
+      const bool waits = jobs[i].state == JobState::kQueued || jobs[i].state == JobState::kScheduled;
+      const bool held = waits && pools[jobs[i].spec.pool].state == 'P';
       if (held) Stop(i, CancelReason::kInterrupted);
       StopIfTooLate(i);
     }

@@ -660,7 +660,10 @@ class Sequence {
   }
 
   void Submit(std::vector<ControlModel::Spec> specs) {
-    const std::set<std::string> refusals = model_.Refusals(specs);
+    std::set<std::string> refusals = model_.Refusals(specs);
+    // Places that are kept for those who were refused before (RetrySlots) are beyond the model.
+    const bool crowded = std::any_of(specs.begin(), specs.end(),
+                                     [&](const auto& spec) { return PoolAt(spec.pool).crowded(); });
     std::vector<JobHandle> jobs;
     absl::Status status;
     std::shared_ptr<ToldWaiter> waiter;
@@ -679,6 +682,7 @@ class Sequence {
     }
     std::string what = "submit";
     for (const auto& spec : specs) absl::StrAppend(&what, "\n    ", Text(spec));
+    if (crowded && ReasonOf(status) == "QUEUE_FULL") refusals.insert("QUEUE_FULL");
     ExpectAnswer(status, refusals, what);
     if (!status.ok()) {
       model_.counts.Add("rejected " + ReasonOf(status), static_cast<double>(specs.size()));
