@@ -51,7 +51,7 @@ class Timer {
   using Timers = absl::btree_map<std::pair<When, uint64_t>, std::function<void()>>;
 
   template <typename When>
-  Id Add(Timers<When>& timers, When when, std::function<void()> fn);
+  Id Add(Timers<When>& timers, When when, std::function<void()> fn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   /// How long it is until a timer is due; nothing, or less: one is.
   absl::Duration UntilNext() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   std::function<void()> TakeDue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
