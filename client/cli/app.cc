@@ -160,6 +160,7 @@ ParsedCommandLine ParseCommandLine(int argc, const char* const* argv) {
       ->take_last();
   AddRunCommands(app, invocation.command);
   AddWaitCommand(app, invocation.command);
+  AddWatchCommand(app, invocation.command);
   AddJobsCommands(app, invocation.command);
   AddThreadsCommands(app, invocation.command);
   AddPoolsCommands(app, invocation.command);

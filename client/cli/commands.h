@@ -14,7 +14,11 @@ namespace jobpool::cli {
 
 void AddRunCommands(CLI::App& app, Command& chosen);
 void AddWaitCommand(CLI::App& app, Command& chosen);
+/// Below the top, and below `jobs`.
+void AddWatchCommand(CLI::App& parent, Command& chosen);
 void AddJobsCommands(CLI::App& app, Command& chosen);
+/// Those of `jobs` that are in a file of their own.
+void AddJobControlCommands(CLI::App& jobs, Command& chosen);
 void AddThreadsCommands(CLI::App& app, Command& chosen);
 void AddPoolsCommands(CLI::App& app, Command& chosen);
 void AddEchoCommand(CLI::App& app, Command& chosen);

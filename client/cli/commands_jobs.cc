@@ -1,4 +1,4 @@
-// `jobs list|get|cancel|delete|rename`.
+// `jobs list|get|cancel|delete|rename`; `jobs watch` is in commands_watch.cc.
 
 #include <cstdint>
 #include <memory>
@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/cli/commands.h"
+#include "client/cli/job_output.h"
 #include "client/cli/job_text.h"
 #include "client/cli/work_args.h"
 
@@ -20,6 +21,8 @@ constexpr int32_t kLargestPage = 1000;  // that ListJobs gives
 struct ListArgs {
   int32_t page_size = 0;
   std::string page_token = {};
+  std::string filter = {};
+  std::string order_by = {};
   bool all = false;
 };
 
@@ -27,6 +30,8 @@ v1::ListJobsRequest FirstPage(const ListArgs& args) {
   v1::ListJobsRequest request;
   request.set_page_size(args.page_size == 0 && args.all ? kLargestPage : args.page_size);
   request.set_page_token(args.page_token);
+  request.set_filter(args.filter);
+  request.set_order_by(args.order_by);
   return request;
 }
 
@@ -70,37 +75,11 @@ ExitStatus ListJobs(Session& session, const ListArgs& args) {
   return ExitStatus::kDone;
 }
 
-/// Of one or several jobs that a call each has answered with: a message each, or
-/// one table.
-ExitStatus PrintJobs(const Session& session, const Jobs& jobs) {
-  ExitStatus status = ExitStatus::kDone;
-  for (const v1::Job& job : jobs) {
-    if (session.format == OutputFormat::kName) Print(absl::StrCat(job.name(), "\n"));
-    if (session.format == OutputFormat::kJson) status = PrintJson(job);
-    if (status != ExitStatus::kDone) return status;
-  }
-  if (session.format == OutputFormat::kTable && !jobs.empty()) Print(JobsTable(jobs, absl::Now()));
-  return status;
-}
-
 /// What the commands that take names were given.
 struct NamesArgs {
   std::vector<std::string> names;
   bool all = false;
 };
-
-/// Calls once for each name and prints the jobs that came back.
-ExitStatus CallForJobs(Session& session, const std::vector<std::string>& names,
-                       const std::function<absl::StatusOr<v1::Job>(const std::string&)>& call) {
-  Jobs jobs;
-  const ExitStatus status = ForEachName("jobs", names, [&](const std::string& name) {
-    absl::StatusOr<v1::Job> job = call(name);
-    if (job.ok()) *jobs.Add() = std::move(*job);
-    return job.status();
-  });
-  const ExitStatus printed = PrintJobs(session, jobs);
-  return status == ExitStatus::kDone ? printed : status;
-}
 
 ExitStatus GetJobs(Session& session, const NamesArgs& args) {
   const auto get = [&](const std::string& name) {
@@ -227,18 +206,28 @@ void AddNamesCommand(CLI::App& jobs, Command& chosen, const std::string& name, c
 }  // namespace
 
 void AddJobsCommands(CLI::App& app, Command& chosen) {
-  CLI::App* jobs = AddCommand(app, "jobs", "Look at jobs, cancel, rename and delete them; alone: list",
-                              "Example:\n  jobpool jobs list --all");
+  CLI::App* jobs =
+      AddCommand(app, "jobs", "Look at jobs, watch, change, cancel, retry and delete them; alone: list",
+                 "Example:\n  jobpool jobs list --all");
   jobs->preparse_callback(
       [&chosen](size_t) { chosen = [](Session& session) { return ListJobs(session, ListArgs()); }; });
 
-  CLI::App* list = AddCommand(*jobs, "list", "List jobs, newest first, without their results",
-                              "Example:\n  jobpool -o name jobs list --all");
+  CLI::App* list = AddCommand(
+      *jobs, "list", "List jobs, newest first, without their results",
+      "A filter compares fields (=, !=, <, <=, >, >=, :), joined by AND, OR, NOT and parentheses:\n"
+      "state, kind, pool, priority, labels.KEY, display_name, retry_of, daemon, create_time,\n"
+      "start_time, end_time, expire_time, schedule_time, deadline_time.\n"
+      "\nExamples:\n  jobpool -o name jobs list --all\n"
+      "  jobpool jobs list --filter 'state = FAILED AND labels.team = \"a\"' --order-by 'end_time desc'");
   auto list_args = std::make_shared<ListArgs>();
   list->add_option("--page-size", list_args->page_size, "Jobs at most; default 50, at most 1000")
       ->option_text("N");
   list->add_option("--page-token", list_args->page_token, "Go on after the page that gave it")
       ->option_text("TOKEN");
+  list->add_option("--filter", list_args->filter, "Which jobs, see below; default: all")
+      ->option_text("FILTER");
+  list->add_option("--order-by", list_args->order_by, "FIELD [desc], …; default 'create_time desc'")
+      ->option_text("ORDER");
   list->add_flag("--all", list_args->all, "All pages, as one");
   list->callback([list_args, &chosen] {
     chosen = [list_args](Session& session) { return ListJobs(session, *list_args); };
@@ -253,6 +242,8 @@ void AddJobsCommands(CLI::App& app, Command& chosen) {
                   "Example:\n  jobpool jobs delete jobs/j6h0822kqc46cv0", "Every job that has ended",
                   DeleteJobs);
 
+  AddWatchCommand(*jobs, chosen);
+
   CLI::App* rename = AddCommand(*jobs, "rename", "Give a job that has not ended another display name",
                                 "Example:\n  jobpool jobs rename jobs/j6h0822kqc46cv0 'Nightly count'");
   auto names = std::make_shared<std::pair<std::string, std::string>>();
@@ -261,6 +252,8 @@ void AddJobsCommands(CLI::App& app, Command& chosen) {
   rename->callback([names, &chosen] {
     chosen = [names](Session& session) { return RenameJob(session, names->first, names->second); };
   });
+
+  AddJobControlCommands(*jobs, chosen);
 }
 
 }  // namespace jobpool::cli

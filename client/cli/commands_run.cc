@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/cli/commands.h"
+#include "client/cli/common_options.h"
 #include "client/cli/interrupt.h"
 #include "client/cli/job_text.h"
 #include "client/cli/join.h"
@@ -56,7 +57,7 @@ absl::StatusOr<v1::Job> CancelAndJoin(Session& session, const v1::Job& job) {
 }
 
 ExitStatus Run(Session& session, const WorkArgs& args) {
-  const absl::StatusOr<v1::SubmitJobRequest> request = ToSubmitRequest(args);
+  const absl::StatusOr<v1::SubmitJobRequest> request = ToSubmitRequest(args, absl::Now());
   if (!request.ok()) return ReportUsage(request.status().message(), "jobpool run");
 
   // By the monotonic clock.
@@ -106,7 +107,7 @@ ExitStatus Run(Session& session, const WorkArgs& args) {
 }
 
 ExitStatus Submit(Session& session, const WorkArgs& args) {
-  const absl::StatusOr<v1::SubmitJobRequest> request = ToSubmitRequest(args);
+  const absl::StatusOr<v1::SubmitJobRequest> request = ToSubmitRequest(args, absl::Now());
   if (!request.ok()) return ReportUsage(request.status().message(), "jobpool submit");
   const absl::StatusOr<v1::Job> job = session.client.SubmitJob(*request, Soon());
   if (!job.ok()) return Report(job.status());
@@ -125,15 +126,11 @@ std::shared_ptr<WorkArgs> AddWorkArgs(CLI::App& command) {
   command.add_option("ARG", args->argument, "Its argument, see below")->option_text(" ");
   command.add_option("--seed", args->seed, "Of hash: which bytes; default 0")->option_text("N");
   command.add_option("--payload", args->payload, "Of noop: comes back in the result")->option_text("TEXT");
-  command.add_option("--name", args->display_name, "Display name; default Job-N")
-      ->option_text("NAME")
-      ->check([](const std::string& name) { return name.empty() ? "must not be empty" : std::string(); });
+  AddDisplayNameOption(command, args->display_name, "Display name; default Job-N");
   command.add_option("--pool", args->pool, "Pool that runs it; default by kind")
       ->option_text("POOL")
       ->type_name("pools");
-  command.add_option("--label", args->labels, "A label; may be repeated")
-      ->option_text("KEY=VALUE")
-      ->allow_extra_args(false);
+  AddLabelOption(command, args->labels, "A label; may be repeated");
   command.add_flag("--daemon", args->daemon, "The server's end does not wait for it");
   command.add_option("--job-id", args->job_id, "Id that it shall have; default: the server's choice")
       ->option_text("ID");
@@ -143,6 +140,19 @@ std::shared_ptr<WorkArgs> AddWorkArgs(CLI::App& command) {
       ->option_text("UUID");
   command.add_option("--retention", args->retention, "How long it can be read after its end; default 24h")
       ->option_text("DURATION");
+  AddPriorityOption(command, args->priority, "0 to 9; 9 starts first; default 4");
+  AddTimeOptions(command, args->times);
+  command.add_option("--timeout", args->timeout, "How long an attempt may run; default: as long as it takes")
+      ->option_text("DURATION");
+  CLI::Option* attempts =
+      command.add_option("--attempts", args->attempts, "How often it is tried; default 1, at most 100")
+          ->option_text("N");
+  command.add_option("--backoff", args->backoff, "Before the second attempt, then twice as long; default 1s")
+      ->option_text("DURATION")
+      ->needs(attempts);
+  command.add_option("--max-backoff", args->max_backoff, "Before an attempt, at most; default 5m")
+      ->option_text("DURATION")
+      ->needs(attempts);
   return args;
 }
 
@@ -156,14 +166,17 @@ void AddRunCommands(CLI::App& app, Command& chosen) {
           kinds,
           "\nAn interrupt cancels the job; another, later, leaves at once. Exit status: 0 if it SUCCEEDED,\n"
           "1 if it FAILED or was CANCELLED, 130 after an interrupt.\n"
-          "\nExamples:\n  jobpool run sleep 2s\n  jobpool run primes 1000000000 --name count"));
+          "\nExamples:\n  jobpool run sleep 2s\n  jobpool run primes 1000000000 --name count\n"
+          "  jobpool run hash 1000000000 --timeout 10s --attempts 3 --backoff 500ms"));
   const std::shared_ptr<WorkArgs> run_args = AddWorkArgs(*run);
   run->callback(
       [run_args, &chosen] { chosen = [run_args](Session& session) { return Run(session, *run_args); }; });
 
-  CLI::App* submit = AddCommand(
-      app, "submit", "Submit a job, print its name",
-      absl::StrCat(kinds, "\nExample:\n  jobpool wait $(jobpool submit sleep 10s --name nightly)"));
+  CLI::App* submit =
+      AddCommand(app, "submit", "Submit a job, print its name",
+                 absl::StrCat(kinds,
+                              "\nExamples:\n  jobpool wait $(jobpool submit sleep 10s --name nightly)\n"
+                              "  jobpool submit pi 1000 --priority 9 --in 1h30m --deadline 2h"));
   const std::shared_ptr<WorkArgs> submit_args = AddWorkArgs(*submit);
   submit->add_flag("--validate-only", submit_args->validate_only,
                    "Only ask whether it would be accepted now; prints valid");

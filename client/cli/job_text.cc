@@ -23,6 +23,10 @@ std::string ErrorText(const google::rpc::Status& error) {
 
 std::string PoolText(const v1::Job& job) { return std::string(absl::StripPrefix(job.pool(), "pools/")); }
 
+std::string PriorityText(const v1::Job& job) {
+  return job.has_priority() ? absl::StrCat(job.priority()) : "";
+}
+
 std::string ProgressText(const v1::Job& job) {
   if (!job.has_progress()) return "";
   return absl::StrFormat("%d%%", static_cast<int>(job.progress().ratio() * 100));
@@ -33,6 +37,31 @@ std::string RunTimeText(const v1::Job& job, absl::Time now) {
   if (!job.has_start_time()) return "";
   const absl::Time end = job.has_end_time() ? FromProto(job.end_time()) : now;
   return DurationText(end - FromProto(job.start_time()));
+}
+
+/// How long until a job that is scheduled becomes ready.
+std::string ReadyInText(const v1::Job& job, absl::Time now) {
+  return job.has_ready_time() ? AgeText(FromProto(job.ready_time()) - now) : "";
+}
+
+std::string RetryPolicyText(const v1::RetryPolicy& policy) {
+  std::string text = absl::StrCat("up to ", policy.max_attempts(), " attempts");
+  if (policy.has_initial_backoff()) {
+    absl::StrAppend(&text, ", backoff ", absl::FormatDuration(FromProto(policy.initial_backoff())));
+  }
+  if (policy.has_max_backoff()) {
+    absl::StrAppend(&text, " to ", absl::FormatDuration(FromProto(policy.max_backoff())));
+  }
+  if (policy.has_multiplier()) absl::StrAppend(&text, ", times ", policy.multiplier());
+  if (policy.has_jitter()) absl::StrAppend(&text, ", jitter ", policy.jitter());
+  return text;
+}
+
+// A number where the server is newer than this.
+std::string StopStepText(const v1::StopStep& step) {
+  const std::string& name = v1::StopStep::Action_Name(step.action());
+  return absl::StrCat(name.empty() ? absl::StrCat(static_cast<int>(step.action())) : name, " ",
+                      TimeText(FromProto(step.time())));
 }
 
 /// An attempt in a line: where, when and how it went.
@@ -49,6 +78,7 @@ std::string AttemptText(const v1::Attempt& attempt) {
                     DurationText(FromProto(attempt.usage().user_cpu_time()) +
                                  FromProto(attempt.usage().system_cpu_time())));
   }
+  for (const v1::StopStep& step : attempt.stop_steps()) absl::StrAppend(&text, ", ", StopStepText(step));
   if (attempt.has_error()) absl::StrAppend(&text, ": ", ErrorText(attempt.error()));
   return text;
 }
@@ -126,12 +156,13 @@ std::string ResultText(const v1::Job& job) {
 }
 
 std::string JobsTable(const Jobs& jobs, absl::Time now, bool header) {
-  Table table({"NAME", "DISPLAY NAME", "STATE", "KIND", "PROGRESS", "POOL", "AGE", "RUN TIME"});
+  Table table({"NAME", "DISPLAY NAME", "STATE", "KIND", "PRIORITY", "PROGRESS", "POOL", "AGE", "RUN TIME",
+               "READY IN"});
   table.SetStateColumn(2);
   for (const v1::Job& job : jobs) {
     table.AddRow({job.name(), CutToWidth(job.display_name(), kNameWidth), StateText(job.state()),
-                  KindText(job), ProgressText(job), PoolText(job),
-                  AgeText(now - FromProto(job.create_time())), RunTimeText(job, now)});
+                  KindText(job), PriorityText(job), ProgressText(job), PoolText(job),
+                  AgeText(now - FromProto(job.create_time())), RunTimeText(job, now), ReadyInText(job, now)});
   }
   return table.ToString(header);
 }
@@ -158,18 +189,26 @@ std::string JobDetails(const v1::Job& job) {
   add("state", StateText(job.state()));
   add("work", WorkText(job));
   add("pool", PoolText(job));
+  add("priority", PriorityText(job));
   if (job.daemon()) add("daemon", "true");
   add("labels", LabelsText(job));
+  add("retry of", job.retry_of());
+  if (job.has_timeout()) add("timeout", absl::FormatDuration(FromProto(job.timeout())));
+  if (job.has_retry_policy()) add("retries", RetryPolicyText(job.retry_policy()));
   if (job.has_progress()) add("progress", absl::StrCat(ProgressText(job), " ", job.progress().message()));
   add("result", ResultText(job));
   if (job.has_error()) add("error", ErrorText(job.error()));
   if (job.has_create_time()) add("created", TimeText(FromProto(job.create_time())));
+  if (job.has_schedule_time()) add("scheduled for", TimeText(FromProto(job.schedule_time())));
+  if (job.has_ready_time()) add("ready", TimeText(FromProto(job.ready_time())));
+  if (job.has_deadline_time()) add("deadline", TimeText(FromProto(job.deadline_time())));
   if (job.has_start_time()) add("started", TimeText(FromProto(job.start_time())));
   if (job.has_end_time()) add("ended", TimeText(FromProto(job.end_time())));
   if (job.has_expire_time()) add("expires", TimeText(FromProto(job.expire_time())));
   for (const v1::Attempt& attempt : job.attempts()) {
     add(absl::StrCat("attempt ", attempt.number()), AttemptText(attempt));
   }
+  add("etag", job.etag());
   return table.ToString();
 }
 
@@ -179,6 +218,7 @@ std::string RunSummary(const v1::Job& job, absl::Duration elapsed) {
   table.AddRow({"job", job.name()});
   table.AddRow({"state", StateText(job.state())});
   if (job.has_result()) table.AddRow({"result", ResultText(job)});
+  if (job.attempts_size() > 1) table.AddRow({"attempts", absl::StrCat(job.attempts_size())});
   table.AddRow({"elapsed", DurationText(elapsed)});
   return table.ToString();
 }

@@ -15,7 +15,7 @@ using Jobs = google::protobuf::RepeatedPtrField<v1::Job>;
 
 bool HasEnded(const v1::Job& job);
 
-/// `QUEUED`, `RUNNING`, …; a number where the server is newer than this.
+/// `SCHEDULED`, `QUEUED`, `RUNNING`, …; a number where the server is newer than this.
 std::string StateText(v1::Job::State state);
 
 /// The kind of the job's work as `jobpool run` takes it; empty if unknown.

@@ -52,7 +52,8 @@ Character FirstCharacter(absl::string_view text) {
 absl::string_view StateColour(absl::string_view state) {
   if (state == "SUCCEEDED") return "\x1b[32m";
   if (state == "FAILED") return "\x1b[31m";
-  if (state == "CANCELLED") return "\x1b[33m";
+  if (state == "CANCELLED" || state == "RETIRING" || state == "PAUSED" || state == "DRAINING")
+    return "\x1b[33m";
   if (state == "RUNNING") return "\x1b[36m";
   return "";
 }

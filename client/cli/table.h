@@ -19,7 +19,7 @@ class Table {
   /// Cells from left to right, as many in each row.
   void AddRow(std::vector<std::string> cells);
 
-  /// The values of that column, counted from 0, that are states of jobs or threads
+  /// The values of that column, counted from 0, that are states of jobs, threads or pools
   /// get colours where standard output shows them.
   void SetStateColumn(size_t column) { state_column_ = column; }
 

@@ -2,17 +2,12 @@
 
 #include <cstdint>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 
 namespace jobpool::cli {
 namespace {
-
-/// The most that google.protobuf.Duration holds: 10,000 years.
-constexpr absl::Duration kMaxProtoDuration = absl::Seconds(315'576'000'000);
 
 /// Puts the argument of a kind into the job.
 using SetWork = absl::Status (*)(absl::string_view argument, v1::Job& job);
@@ -140,22 +135,46 @@ absl::Status AddLabel(absl::string_view text, v1::Job& job) {
   return absl::OkStatus();
 }
 
+absl::Status SetRetryPolicy(const WorkArgs& args, v1::Job& job) {
+  if (args.attempts) job.mutable_retry_policy()->set_max_attempts(*args.attempts);
+  if (args.backoff) {
+    const absl::Status status =
+        SetDuration("--backoff", *args.backoff, *job.mutable_retry_policy()->mutable_initial_backoff());
+    if (!status.ok()) return status;
+  }
+  if (!args.max_backoff) return absl::OkStatus();
+  return SetDuration("--max-backoff", *args.max_backoff, *job.mutable_retry_policy()->mutable_max_backoff());
+}
+
 }  // namespace
 
-absl::StatusOr<v1::SubmitJobRequest> ToSubmitRequest(const WorkArgs& args) {
+absl::Status AddLabels(const std::vector<std::string>& labels, v1::Job& job) {
+  for (const std::string& label : labels) {
+    if (absl::Status status = AddLabel(label, job); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<v1::SubmitJobRequest> ToSubmitRequest(const WorkArgs& args, absl::Time now) {
   v1::SubmitJobRequest request;
   v1::Job& job = *request.mutable_job();
   if (absl::Status status = SetWorkOf(args, job); !status.ok()) return status;
-  for (const std::string& label : args.labels) {
-    if (absl::Status status = AddLabel(label, job); !status.ok()) return status;
-  }
+  if (absl::Status status = AddLabels(args.labels, job); !status.ok()) return status;
   if (args.retention) {
-    const absl::StatusOr<absl::Duration> retention = ParseDurationArg(*args.retention);
-    if (!retention.ok()) {
-      return absl::InvalidArgumentError(absl::StrCat("--retention: ", retention.status().message()));
-    }
-    *job.mutable_retention() = ToProto(*retention);
+    const absl::Status status = SetDuration("--retention", *args.retention, *job.mutable_retention());
+    if (!status.ok()) return status;
   }
+  if (args.timeout) {
+    const absl::Status status = SetDuration("--timeout", *args.timeout, *job.mutable_timeout());
+    if (!status.ok()) return status;
+  }
+  if (!args.request_id.empty() && DependsOnNow(args.times)) {
+    return absl::InvalidArgumentError(
+        "with --request-id give times, not durations: the same command would be another request later");
+  }
+  if (absl::Status status = SetTimes(args.times, now, job); !status.ok()) return status;
+  if (absl::Status status = SetRetryPolicy(args, job); !status.ok()) return status;
+  if (args.priority) job.set_priority(*args.priority);
   job.set_display_name(args.display_name);
   if (!args.pool.empty()) job.set_pool(ResourceName("pools", args.pool));
   job.set_daemon(args.daemon);
@@ -163,38 +182,6 @@ absl::StatusOr<v1::SubmitJobRequest> ToSubmitRequest(const WorkArgs& args) {
   request.set_request_id(args.request_id);
   request.set_validate_only(args.validate_only);
   return request;
-}
-
-absl::StatusOr<absl::Duration> ParseDurationArg(absl::string_view text) {
-  const auto bad = absl::InvalidArgumentError(
-      absl::StrCat("'", text, "' is not a duration such as 2s, 1m30s, 100ms, 2d or a number of seconds"));
-  absl::Duration days;
-  absl::string_view rest = text;
-  if (const size_t d = text.find('d'); d != absl::string_view::npos) {
-    const absl::string_view number = text.substr(0, d);
-    rest = text.substr(d + 1);
-    if (number.find_first_not_of("+-.0123456789") != absl::string_view::npos ||
-        !absl::ParseDuration(absl::StrCat(number, "h"), &days)) {
-      return bad;
-    }
-    days *= 24;
-    if (rest.empty()) rest = "0";
-    if (!absl::ascii_isdigit(rest.front()) && rest.front() != '.') return bad;
-  }
-  const bool bare_number =
-      rest.size() == text.size() && !text.empty() && (absl::ascii_isdigit(text.back()) || text.back() == '.');
-  absl::Duration duration;
-  if (!absl::ParseDuration(bare_number ? absl::StrCat(text, "s") : std::string(rest), &duration)) return bad;
-  duration = absl::StartsWith(text, "-") ? days - absl::AbsDuration(duration) : days + duration;
-  if (absl::AbsDuration(duration) > kMaxProtoDuration) return bad;
-  return duration;
-}
-
-google::protobuf::Duration ToProto(absl::Duration duration) {
-  google::protobuf::Duration proto;
-  proto.set_seconds(absl::IDivDuration(duration, absl::Seconds(1), &duration));
-  proto.set_nanos(static_cast<int32_t>(duration / absl::Nanoseconds(1)));
-  return proto;
 }
 
 std::string ResourceName(absl::string_view collection, absl::string_view text) {

@@ -1,14 +1,14 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include <google/protobuf/duration.pb.h>
-
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "client/cli/time_args.h"
 #include "jobpool/v1/job_service.pb.h"
 
 // What `run` and `submit` were given, from text to the request. Only what cannot
@@ -30,19 +30,24 @@ struct WorkArgs {
   std::string request_id;
   bool validate_only = false;  // of `submit`
   std::optional<std::string> retention;
+  std::optional<int32_t> priority;
+  TimeArgs times;
+  std::optional<std::string> timeout;
+  std::optional<int32_t> attempts;
+  std::optional<std::string> backoff;
+  std::optional<std::string> max_backoff;
 };
 
+/// `now` is what durations are counted from where they mean a time.
+///
 /// INVALID_ARGUMENT with one line for people: unknown kind, an argument that is
 /// missing, too many or not of its type, an option that belongs to another kind,
-/// a label without `=` or given twice.
-absl::StatusOr<v1::SubmitJobRequest> ToSubmitRequest(const WorkArgs& args);
+/// a label without `=` or given twice, a duration or time that is none, or one that
+/// would be another each time, with a request id.
+absl::StatusOr<v1::SubmitJobRequest> ToSubmitRequest(const WorkArgs& args, absl::Time now);
 
-/// A duration as absl::ParseDuration takes it (`1.5s`, `2m30s`, `100ms`), before
-/// it days if any (`2d`, `1d12h`), or a bare number of seconds. Finite; may be negative.
-absl::StatusOr<absl::Duration> ParseDurationArg(absl::string_view text);
-
-/// REQUIRES: `duration` is one that ParseDurationArg gives.
-google::protobuf::Duration ToProto(absl::Duration duration);
+/// Adds labels given as `key=value`. INVALID_ARGUMENT: one without `=`, or given twice.
+absl::Status AddLabels(const std::vector<std::string>& labels, v1::Job& job);
 
 /// `jobs/x` for `x` of `collection` `jobs`; a name with a slash stays as it is.
 std::string ResourceName(absl::string_view collection, absl::string_view text);

@@ -173,6 +173,37 @@ class Client::Echo final : public EchoCall {
   bool ended_ = false;
 };
 
+/// On the client's connection.
+class Client::Watch final : public WatchCall {
+ public:
+  Watch(Connection& connection, const v1::WatchJobsRequest& request, const CallOptions& options)
+      : connection_(connection) {
+    Connection::SetDeadline(context_, options);
+    stream_ = connection.jobs().WatchJobs(&context_, request);
+  }
+
+  ~Watch() override {
+    if (ended_) return;
+    context_.TryCancel();
+    stream_->Finish();
+  }
+
+  absl::StatusOr<std::optional<v1::WatchJobsResponse>> Next() override {
+    v1::WatchJobsResponse message;
+    if (stream_->Read(&message)) return message;
+    ended_ = true;
+    const absl::Status status = ToAbslStatus(stream_->Finish(), connection_.address(), connection_.tls());
+    if (!status.ok()) return status;
+    return std::nullopt;
+  }
+
+ private:
+  Connection& connection_;
+  grpc::ClientContext context_;
+  std::unique_ptr<grpc::ClientReader<v1::WatchJobsResponse>> stream_;
+  bool ended_ = false;
+};
+
 absl::StatusOr<std::unique_ptr<Client>> Client::Create(absl::string_view address,
                                                        const ClientOptions& options) {
   if (absl::Status status = CheckAddress(address); !status.ok()) return status;
@@ -219,9 +250,24 @@ absl::StatusOr<v1::Job> Client::CancelJob(const v1::CancelJobRequest& request, c
   return connection_->Call(connection_->jobs(), &v1::JobService::Stub::CancelJob, request, options);
 }
 
+absl::StatusOr<v1::Job> Client::RetryJob(const v1::RetryJobRequest& request, const CallOptions& options) {
+  return connection_->Call(connection_->jobs(), &v1::JobService::Stub::RetryJob, request, options);
+}
+
+absl::StatusOr<v1::ExplainJobResponse> Client::ExplainJob(const v1::ExplainJobRequest& request,
+                                                          const CallOptions& options) {
+  return connection_->Call(connection_->jobs(), &v1::JobService::Stub::ExplainJob, request, options);
+}
+
 absl::StatusOr<google::protobuf::Empty> Client::DeleteJob(const v1::DeleteJobRequest& request,
                                                           const CallOptions& options) {
   return connection_->Call(connection_->jobs(), &v1::JobService::Stub::DeleteJob, request, options);
+}
+
+absl::StatusOr<std::unique_ptr<WatchCall>> Client::WatchJobs(const v1::WatchJobsRequest& request,
+                                                             const CallOptions& options) {
+  if (absl::Status status = connection_->AwaitConnection(options.deadline); !status.ok()) return status;
+  return std::unique_ptr<WatchCall>(std::make_unique<Watch>(*connection_, request, options));
 }
 
 absl::StatusOr<std::unique_ptr<EchoCall>> Client::UppercaseText(const CallOptions& options) {
@@ -266,6 +312,24 @@ absl::StatusOr<v1::ListPoolsResponse> Client::ListPools(const v1::ListPoolsReque
 
 absl::StatusOr<v1::Pool> Client::GetPool(const v1::GetPoolRequest& request, const CallOptions& options) {
   return connection_->Call(connection_->pools(), &v1::PoolService::Stub::GetPool, request, options);
+}
+
+absl::StatusOr<v1::Pool> Client::UpdatePool(const v1::UpdatePoolRequest& request,
+                                            const CallOptions& options) {
+  return connection_->Call(connection_->pools(), &v1::PoolService::Stub::UpdatePool, request, options);
+}
+
+absl::StatusOr<v1::Pool> Client::PausePool(const v1::PausePoolRequest& request, const CallOptions& options) {
+  return connection_->Call(connection_->pools(), &v1::PoolService::Stub::PausePool, request, options);
+}
+
+absl::StatusOr<v1::Pool> Client::ResumePool(const v1::ResumePoolRequest& request,
+                                            const CallOptions& options) {
+  return connection_->Call(connection_->pools(), &v1::PoolService::Stub::ResumePool, request, options);
+}
+
+absl::StatusOr<v1::Pool> Client::DrainPool(const v1::DrainPoolRequest& request, const CallOptions& options) {
+  return connection_->Call(connection_->pools(), &v1::PoolService::Stub::DrainPool, request, options);
 }
 
 }  // namespace jobpool

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <google/protobuf/empty.pb.h>
@@ -59,6 +60,16 @@ class EchoCall {
   virtual absl::Status End() = 0;
 };
 
+/// An open call of JobService.WatchJobs. Cancelled when it is destroyed before its end.
+/// Not thread-safe; outlived by its client.
+class WatchCall {
+ public:
+  virtual ~WatchCall() = default;
+  /// Waits for the next message; unset: all jobs have ended, and that was the last. After
+  /// that, or an error, only the destructor may be called.
+  virtual absl::StatusOr<std::optional<v1::WatchJobsResponse>> Next() = 0;
+};
+
 /// A connection to a jobpool server, with one blocking method for each RPC; what
 /// they do is said in proto/jobpool/v1. Connects at the first call and again
 /// after a loss.
@@ -101,8 +112,15 @@ class Client {
                                                 const CallOptions& options = CallOptions());
   absl::StatusOr<v1::Job> CancelJob(const v1::CancelJobRequest& request,
                                     const CallOptions& options = CallOptions());
+  absl::StatusOr<v1::Job> RetryJob(const v1::RetryJobRequest& request,
+                                   const CallOptions& options = CallOptions());
+  absl::StatusOr<v1::ExplainJobResponse> ExplainJob(const v1::ExplainJobRequest& request,
+                                                    const CallOptions& options = CallOptions());
   absl::StatusOr<google::protobuf::Empty> DeleteJob(const v1::DeleteJobRequest& request,
                                                     const CallOptions& options = CallOptions());
+
+  absl::StatusOr<std::unique_ptr<WatchCall>> WatchJobs(const v1::WatchJobsRequest& request,
+                                                       const CallOptions& options = CallOptions());
 
   // EchoService
 
@@ -127,10 +145,19 @@ class Client {
                                                   const CallOptions& options = CallOptions());
   absl::StatusOr<v1::Pool> GetPool(const v1::GetPoolRequest& request,
                                    const CallOptions& options = CallOptions());
+  absl::StatusOr<v1::Pool> UpdatePool(const v1::UpdatePoolRequest& request,
+                                      const CallOptions& options = CallOptions());
+  absl::StatusOr<v1::Pool> PausePool(const v1::PausePoolRequest& request,
+                                     const CallOptions& options = CallOptions());
+  absl::StatusOr<v1::Pool> ResumePool(const v1::ResumePoolRequest& request,
+                                      const CallOptions& options = CallOptions());
+  absl::StatusOr<v1::Pool> DrainPool(const v1::DrainPoolRequest& request,
+                                     const CallOptions& options = CallOptions());
 
  private:
   class Connection;  // the channel and its stubs: gRPC stays out of this header
   class Echo;
+  class Watch;
 
   explicit Client(std::unique_ptr<Connection> connection);
 

@@ -72,6 +72,7 @@ App::App(Config config, std::unique_ptr<Files> files)
 }
 
 App::~App() {
+  job_service_.Shutdown();
   health_service_.Shutdown();
   echo_service_.Shutdown();
   grpc_server_.Stop(absl::ZeroDuration());
@@ -158,6 +159,7 @@ bool App::Shutdown(int hurry) {
   const MonotonicTime refused_from = Clock::Real().Monotonic();
   const bool drained = DrainJobs(pipeline_, config_.drain_timeout, hurry);
   AwaitReadable(hurry, Later(refused_from, kRefuseTime));
+  job_service_.Shutdown();
   health_service_.Shutdown();
   echo_server_.Stop();
   echo_service_.Shutdown();

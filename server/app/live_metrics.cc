@@ -31,6 +31,18 @@ void AddGauge(MetricFamily& family, const std::vector<std::pair<std::string, std
   family.metric.push_back(std::move(metric));
 }
 
+const char* PoolStateName(PoolState state) {
+  switch (state) {
+    case PoolState::kActive:
+      return "active";
+    case PoolState::kPaused:
+      return "paused";
+    case PoolState::kDraining:
+      return "draining";
+  }
+  return "";
+}
+
 double Timestamp(absl::Time time) { return absl::ToDoubleSeconds(time - absl::UnixEpoch()); }
 
 MetricFamily ThreadGauges(const RollCall& roll_call, const PoolSet& pools) {
@@ -59,7 +71,10 @@ std::vector<MetricFamily> LiveMetrics::Collect() const {
   const RollCall roll_call = registry_.Snapshot();
   MetricFamily jobs = Gauges("jobpool_jobs", "Jobs that have not ended.");
   MetricFamily max_threads = Gauges("jobpool_pool_max_threads", "Workers that the pool grows to.");
-  MetricFamily max_queued = Gauges("jobpool_pool_max_queued_jobs", "Jobs that may be queued.");
+  MetricFamily max_queued = Gauges("jobpool_pool_max_queued_jobs", "Jobs that may be queued or scheduled.");
+  MetricFamily retiring =
+      Gauges("jobpool_pool_retiring_threads", "Workers that end when they have run what they are on.");
+  MetricFamily states = Gauges("jobpool_pool_state", "1 for the state that the pool is in.");
   MetricFamily oldest_queued = Gauges("jobpool_oldest_queued_timestamp_seconds",
                                       "Since when the pool's first queued job waits; 0: none does.");
   MetricFamily oldest_running = Gauges("jobpool_oldest_running_timestamp_seconds",
@@ -67,9 +82,15 @@ std::vector<MetricFamily> LiveMetrics::Collect() const {
   for (const auto& pool : pools_.all()) {
     const PoolOptions options = pool->options();
     const PoolLoad load = pool->Load();
+    AddGauge(jobs, {{"pool", options.name}, {"state", "scheduled"}},
+             static_cast<double>(load.scheduled_jobs));
     AddGauge(jobs, {{"pool", options.name}, {"state", "queued"}}, static_cast<double>(load.queued_jobs));
     AddGauge(jobs, {{"pool", options.name}, {"state", "running"}}, static_cast<double>(load.running_jobs));
     AddGauge(max_threads, {{"pool", options.name}}, options.max_threads);
+    AddGauge(retiring, {{"pool", options.name}}, load.retiring_threads);
+    for (const PoolState state : {PoolState::kActive, PoolState::kPaused, PoolState::kDraining}) {
+      AddGauge(states, {{"pool", options.name}, {"state", PoolStateName(state)}}, state == pool->state());
+    }
     AddGauge(max_queued, {{"pool", options.name}}, static_cast<double>(options.max_queued_jobs));
     AddGauge(oldest_queued, {{"pool", options.name}},
              load.queued_jobs > 0 ? Timestamp(load.oldest_queued_time) : 0);
@@ -88,6 +109,8 @@ std::vector<MetricFamily> LiveMetrics::Collect() const {
       std::move(jobs),
       std::move(max_threads),
       std::move(max_queued),
+      std::move(retiring),
+      std::move(states),
       std::move(oldest_queued),
       std::move(oldest_running),
       SingleMetric("jobpool_draining", "1 while the server shuts down.", MetricType::Gauge, draining_.load()),

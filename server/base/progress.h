@@ -1,7 +1,10 @@
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "server/base/mutex.h"
 
@@ -14,7 +17,12 @@ class Progress {
   struct Value {
     double ratio = 0;  // 0 to 1
     std::string message;
+    uint64_t version = 0;  // counts what the work has said
   };
+
+  /// `observer` is called after each Set, on the thread that sets. REQUIRES: called
+  /// before the work begins.
+  void set_observer(std::function<void()> observer) { observer_ = std::move(observer); }
 
   /// `ratio` is brought into 0 to 1 and never goes down.
   void Set(double ratio, std::string message);
@@ -23,6 +31,7 @@ class Progress {
   std::optional<Value> Get() const;
 
  private:
+  std::function<void()> observer_;
   mutable Mutex mu_;
   std::optional<Value> value_ ABSL_GUARDED_BY(mu_);
 };

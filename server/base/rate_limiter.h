@@ -8,20 +8,20 @@
 
 namespace jobpool {
 
-/// Lets so many events a second pass, evenly: in any period of t seconds at most
-/// rate * t, and a tenth of a second's worth (at least one) beside. The generic cell
-/// rate algorithm (ITU-T I.371), in constant time and memory. Not thread-safe.
+/// Lets so many events a second pass: in any period of t seconds at most rate * t, and
+/// beside them what comes in the time `burst`, at least one. The generic cell rate
+/// algorithm (ITU-T I.371), in constant time and memory. Not thread-safe.
 class RateLimiter {
  public:
   /// `rate` a second; 0: no limit.
-  explicit RateLimiter(double rate = 0) { SetRate(rate); }
+  RateLimiter(absl::Duration burst, double rate) : burst_(absl::ToDoubleSeconds(burst)) { SetRate(rate); }
 
   /// A new rate counts from now on: what passed at the old one is forgotten.
   void SetRate(double rate) {
     if (rate != rate_) due_ = Point{Seconds(0)};
     rate_ = rate;
     interval_ = rate > 0 ? Seconds(1 / rate) : Seconds(0);
-    tolerance_ = std::max(Seconds(0), Seconds(0.1) - interval_);
+    tolerance_ = std::max(Seconds(0), burst_ - interval_);
   }
 
   double rate() const { return rate_; }
@@ -48,6 +48,7 @@ class RateLimiter {
   using Seconds = std::chrono::duration<double>;
   using Point = std::chrono::time_point<std::chrono::steady_clock, Seconds>;
 
+  Seconds burst_;
   double rate_ = 0;
   Seconds interval_{0};
   Seconds tolerance_{0};

@@ -131,6 +131,10 @@ void DecodeLimits(const config::v1::Limits& encoded, ConfigFile& config, Violati
        config.limits.max_waits);
   take(encoded.has_max_request_ids(), encoded.max_request_ids(), 0, kMaxCount, "limits.max_request_ids",
        config.limits.max_request_ids);
+  take(encoded.has_max_watch_events(), encoded.max_watch_events(), 1'000, kMaxCount,
+       "limits.max_watch_events", config.limits.max_watch_events);
+  take(encoded.has_max_watches(), encoded.max_watches(), 1, 100'000, "limits.max_watches",
+       config.limits.max_watches);
   take(encoded.has_max_call_bytes(), encoded.max_call_bytes(), 32 << 20, kMaxBytes, "limits.max_call_bytes",
        config.max_call_bytes);
 }

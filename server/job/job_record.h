@@ -168,6 +168,7 @@ struct JobSnapshot {
 struct JobSpec {
   std::string id;                     // empty: the server makes one
   std::optional<RequestKey> request;  // set: made once, however often it is asked for
+  uint64_t caller = 0;                // whom a full queue knows again; 0: it need not
   Work work;
   std::string pool;
   bool daemon = false;

@@ -12,9 +12,14 @@ namespace {
 
 constexpr size_t kMaxViolations = 100;
 
-// How many characters; nothing if it is not UTF-8 (RFC 3629: no surrogates, no
-// overlong forms, nothing past U+10FFFF) or holds a control character (Unicode's
-// category Cc: C0, DEL, C1).
+// For a message: what the caller may read back of a key that is not one.
+std::string Shown(absl::string_view text) {
+  if (!CountPrintable(text).has_value()) return "(not printable)";
+  return absl::StrCat("\"", CutAtCharacter(text, 80), "\"");
+}
+
+}  // namespace
+
 std::optional<size_t> CountPrintable(absl::string_view text) {
   size_t count = 0;
   for (size_t i = 0; i < text.size(); ++count) {
@@ -43,14 +48,6 @@ bool IsLabelKey(absl::string_view key) {
   }
   return true;
 }
-
-// For a message: what the caller may read back of a key that is not one.
-std::string Shown(absl::string_view text) {
-  if (!CountPrintable(text).has_value()) return "(not printable)";
-  return absl::StrCat("\"", CutAtCharacter(text, 80), "\"");
-}
-
-}  // namespace
 
 void Violations::Add(absl::string_view field, absl::string_view description) {
   if (violations_.size() < kMaxViolations) {

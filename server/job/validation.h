@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -40,6 +41,14 @@ void CheckPayload(absl::string_view payload, absl::string_view field, Violations
 
 /// `work`'s bounds; `prefix`: the path of the job in the request (`job`).
 void CheckWork(const Work& work, absl::string_view prefix, Violations& violations);
+
+/// How many characters; nothing if it is not UTF-8 (RFC 3629: no surrogates, no
+/// overlong forms, nothing past U+10FFFF) or holds a control character (Unicode's
+/// category Cc: C0, DEL, C1).
+std::optional<size_t> CountPrintable(absl::string_view text);
+
+/// Whether `key` is `[a-z][a-z0-9_-]{0,62}`.
+bool IsLabelKey(absl::string_view key);
 
 /// Bytes of `text` up to a character's end, at most `max_bytes`.
 absl::string_view CutAtCharacter(absl::string_view text, size_t max_bytes);

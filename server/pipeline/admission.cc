@@ -106,6 +106,11 @@ absl::StatusOr<std::vector<JobRecord>> Admission::Validate(std::vector<JobSpec> 
   return records;
 }
 
+bool Admission::crowded() const {
+  return std::any_of(pools_.all().begin(), pools_.all().end(),
+                     [](const auto& pool) { return pool->crowded(); });
+}
+
 absl::StatusOr<std::optional<JobHandle>> Admission::FindMade(const RequestKey& request) {
   MutexLock lock(request_ids_.mu());
   JOBPOOL_ASSIGN_OR_RETURN(const std::string id, request_ids_.Find(request));
@@ -121,6 +126,7 @@ absl::Status Admission::AddEntry(JobSpec spec, Entries& entries) {
   Entry entry;
   entry.pool = pool;
   entry.request = spec.request;
+  entry.caller = spec.caller;
   entry.own_id = !spec.id.empty();
   entry.first = entries.size();
   entry.record = MakeRecord(std::move(spec), *pool);
@@ -186,7 +192,7 @@ absl::Status Admission::CheckDeadlines(const Entries& entries) const {
 // Places in the pools, and in the kinds' rates: all or none.
 absl::Status Admission::Reserve(const Entries& entries) {
   if (entries.size() == 1) {  // without counting
-    JOBPOOL_RETURN_IF_ERROR(entries.front().pool->Reserve(1));
+    JOBPOOL_RETURN_IF_ERROR(entries.front().pool->Reserve(1, entries.front().caller));
     absl::Status status = kinds_.TrySubmit(entries.front().kind(), 1);
     if (!status.ok()) entries.front().pool->TakeBack(1);
     return status;
@@ -197,7 +203,7 @@ absl::Status Admission::Reserve(const Entries& entries) {
   absl::Status status;
   size_t reserved = 0;
   for (; reserved < pools.size() && status.ok(); ++reserved) {
-    status = pools[reserved]->Reserve(places[pools[reserved]->index()]);
+    status = pools[reserved]->Reserve(places[pools[reserved]->index()], entries.front().caller);
   }
   if (!status.ok()) --reserved;
   size_t kinds = 0;
@@ -259,9 +265,12 @@ absl::Status Admission::InsertReserved(Entries& entries, const std::shared_ptr<W
     added.push_back(&entries[i]);
     jobs.push_back(make(entries[i], last_number_.fetch_add(1, std::memory_order_relaxed) + 1));
   }
+  const auto tell = [&] {
+    for (const auto& job : jobs) job->TellCreated(events_);
+  };
   for (;;) {
     size_t taken = 0;
-    absl::Status inserted = table_.Insert(jobs, &store_, &taken);
+    absl::Status inserted = table_.Insert(jobs, &store_, &taken, tell);
     if (inserted.ok()) break;
     // An id that we made can be taken: another is made.
     if (!absl::IsAlreadyExists(inserted) || added[taken]->own_id) return inserted;

@@ -35,8 +35,8 @@ class Admission {
  public:
   /// All outlive it. `seed`: random, for job ids.
   Admission(PoolSet& pools, JobTable& table, const JobReader& reader, const JobStore& store,
-            RequestIds& request_ids, KindLimits& kinds, JobMetrics& metrics, const Clock& clock,
-            uint64_t seed)
+            RequestIds& request_ids, KindLimits& kinds, JobMetrics& metrics, JobEvents& events,
+            const Clock& clock, uint64_t seed)
       : pools_(pools),
         table_(table),
         reader_(reader),
@@ -44,6 +44,7 @@ class Admission {
         request_ids_(request_ids),
         kinds_(kinds),
         metrics_(metrics),
+        events_(events),
         clock_(clock),
         ids_(seed) {}
 
@@ -64,6 +65,10 @@ class Admission {
   /// request that has made its job before, with that job.
   absl::StatusOr<std::vector<JobRecord>> Validate(std::vector<JobSpec> specs);
 
+  /// Whether the callers of jobs matter, since some of them were refused for a full
+  /// queue and are expected again.
+  bool crowded() const;
+
   /// The job that the same request has made before, if it has. Errors as of Submit.
   absl::StatusOr<std::optional<JobHandle>> FindMade(const RequestKey& request);
 
@@ -72,6 +77,7 @@ class Admission {
   struct Entry {
     JobRecord record;
     std::optional<RequestKey> request;
+    uint64_t caller = 0;
     Dispatcher* pool = nullptr;
     bool own_id = false;
     size_t first = 0;                // the first entry with the same request; mostly itself
@@ -105,6 +111,7 @@ class Admission {
   RequestIds& request_ids_;
   KindLimits& kinds_;
   JobMetrics& metrics_;
+  JobEvents& events_;
   const Clock& clock_;
   JobIdMaker ids_;
   std::atomic<uint64_t> last_number_{0};  // of `Job-N`

@@ -22,7 +22,7 @@ bool Completion::End(const std::shared_ptr<LiveJob>& job, JobState from, JobStat
   Count(*ended, from);
   log_.Ended(*ended);
   Waiters waiters;
-  table_.Erase(*job, [&] { waiters = job->FinishEnd(ended); });
+  table_.Erase(*job, [&] { waiters = job->FinishEnd(ended, &events_); });
   const JobOptions& options = ended->Options();
   if (options.deadline_time != absl::InfiniteFuture() || options.ready_time != absl::InfinitePast()) {
     timers_.Disarm(*job);

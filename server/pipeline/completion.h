@@ -19,12 +19,13 @@ class Completion {
  public:
   /// All outlive it. `pools`: the names, in the order of the metrics' indexes.
   Completion(JobTable& table, JobStore& store, JobTimers& timers, JobMetrics& metrics, JobLog& log,
-             std::vector<std::string> pools)
+             JobEvents& events, std::vector<std::string> pools)
       : table_(table),
         store_(store),
         timers_(timers),
         metrics_(metrics),
         log_(log),
+        events_(events),
         pools_(std::move(pools)) {}
 
   /// Takes `job` from state `from` to its end. Returns false, and does nothing,
@@ -45,6 +46,7 @@ class Completion {
   JobTimers& timers_;
   JobMetrics& metrics_;
   JobLog& log_;
+  JobEvents& events_;
   const std::vector<std::string> pools_;
 };
 

@@ -94,16 +94,16 @@ absl::StatusOr<JobSnapshot> Control::ChangePlan(const std::shared_ptr<LiveJob>& 
       update.schedule_time.has_value() && *update.schedule_time > clock_.Now() && pool.Withdraw(*job);
   absl::StatusOr<Changed> changed = ChangeRecord(job, update, withdrawn);
   if (!changed.ok()) {
-    if (withdrawn) pool.Requeue(job);
+    if (withdrawn) pool.Enqueue(job);
     return changed.status();
   }
   const JobState after = changed->job.record.state;
   if (withdrawn) {
     pool.Accept(job, after);
   } else if (changed->before == JobState::kScheduled && after == JobState::kQueued) {
-    pool.BecameReady(job);
+    pool.Enqueue(job);
   } else if (update.priority.has_value() && pool.Withdraw(*job)) {
-    pool.Requeue(job);
+    pool.Enqueue(job);
   }
   if (after == JobState::kScheduled) {
     pool.AwaitTime(job);
@@ -124,14 +124,18 @@ absl::StatusOr<Control::Changed> Control::ChangeRecord(const std::shared_ptr<Liv
   int64_t grown = 0;
   absl::Status refused;
   JobState state_before = JobState::kQueued;
-  std::optional<JobSnapshot> updated = table_.Change(*job, [&] {
-    return job->Update([&](JobRecord& record) {
-      const int64_t before = OptionBytes(record);
-      state_before = record.state;
-      refused = Apply(update, clock_.Now(), withdrawn, record);
-      grown = refused.ok() ? OptionBytes(record) - before : 0;
-      return refused.ok();
-    });
+  std::optional<JobSnapshot> updated;
+  table_.Change(*job, [&] {
+    updated = job->Update(
+        [&](JobRecord& record) {
+          const int64_t before = OptionBytes(record);
+          state_before = record.state;
+          refused = Apply(update, clock_.Now(), withdrawn, record);
+          grown = refused.ok() ? OptionBytes(record) - before : 0;
+          return refused.ok();
+        },
+        &events_);
+    return updated.has_value();
   });
   table_.AddBytes(grown - most).IgnoreError();  // it is less
   JOBPOOL_RETURN_IF_ERROR(refused);
@@ -165,9 +169,11 @@ absl::StatusOr<JobSpec> Control::SpecOfRetry(const std::string& id) const {
 }
 
 absl::Status Control::Delete(const std::string& id) {
-  JOBPOOL_RETURN_IF_ERROR(FindEnded(id).status());
+  JOBPOOL_ASSIGN_OR_RETURN(const EndedJob ended, FindEnded(id));
   JOBPOOL_ASSIGN_OR_RETURN(const bool deleted, store_.Delete(id));
-  return deleted ? absl::OkStatus() : JobNotFoundError(JobName(id));
+  if (!deleted) return JobNotFoundError(JobName(id));
+  events_.Record(JobEventType::kDeleted, ended, nullptr, ended->outcome->progress);
+  return absl::OkStatus();
 }
 
 size_t Control::CancelWhere(const std::function<bool(const LiveJob&)>& chosen, CancelReason reason) {

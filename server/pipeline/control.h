@@ -35,13 +35,14 @@ class Control {
  public:
   /// All outlive it.
   Control(JobTable& table, JobStore& store, const JobReader& reader, PoolSet& pools, JobTimers& timers,
-          ThreadRegistry& registry, const Clock& clock)
+          ThreadRegistry& registry, JobEvents& events, const Clock& clock)
       : table_(table),
         store_(store),
         reader_(reader),
         pools_(pools),
         timers_(timers),
         registry_(registry),
+        events_(events),
         clock_(clock) {}
 
   /// Ends a job that waits, asks a running one to end; answers with the job as it
@@ -89,6 +90,7 @@ class Control {
   PoolSet& pools_;
   JobTimers& timers_;
   ThreadRegistry& registry_;
+  JobEvents& events_;
   const Clock& clock_;
 
   // Held while a job's plan is changed, beginning with its place in the queue: two changes do not take

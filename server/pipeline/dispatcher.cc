@@ -70,25 +70,40 @@ Dispatcher::Dispatcher(PoolOptions options, size_t index, const Dependencies& de
       max_queued_jobs_(options.max_queued_jobs),
       last_ready_time_(absl::ToUnixNanos(absl::InfiniteFuture())),
       options_(std::move(options)),
-      starts_(options_.max_starts_per_second),
-      submits_(options_.max_submits_per_second),
+      starts_(kStartBurst, options_.max_starts_per_second),
+      submits_(kSubmitBurst, options_.max_submits_per_second),
       executor_(std::make_unique<ThreadPool>(ThreadPoolOptions{*name_, ThreadRole::kWorker, SizeOf(options_)},
                                              to_.registry, *this, clock_)) {}
 
 Dispatcher::~Dispatcher() { StopWorkers(); }
 
-absl::Status Dispatcher::Reserve(int64_t places) {
+absl::Status Dispatcher::Reserve(int64_t places, uint64_t caller) {
   if (places == 0) return absl::OkStatus();
   if (draining_.load()) return PoolDrainingError(PoolName(*name_));
   const int64_t max = max_queued_jobs_.load();
-  if (!AddUpTo(reserved_, places, max)) {
-    return QueueFull(std::max<int64_t>(1, reserved_.load() + places - max));
+  if (crowded() || !AddUpTo(reserved_, places, max)) {
+    if (absl::Status reserved = ReserveCrowded(places, max, caller); !reserved.ok()) return reserved;
   }
   MutexLock lock(mu_);
   const MonotonicTime now = clock_.Monotonic();
   if (submits_.Take(now, places)) return absl::OkStatus();
   reserved_.fetch_sub(places);
   return RateReachedError(PoolName(*name_), submits_.rate(), absl::FromChrono(submits_.NextTime() - now));
+}
+
+absl::Status Dispatcher::ReserveCrowded(int64_t places, int64_t max, uint64_t caller) {
+  absl::Duration delay;
+  {
+    MutexLock lock(mu_);
+    const MonotonicTime now = clock_.Monotonic();
+    const absl::Duration interval = drain_rate_.Interval(now);
+    const bool reserved = slots_.Admit(caller, now, places, max - reserved_.load(), max, interval) &&
+                          AddUpTo(reserved_, places, max);
+    if (!reserved) delay = slots_.Refuse(caller, now, places, interval);
+    crowded_.store(!slots_.empty(), std::memory_order_relaxed);
+    if (reserved) return absl::OkStatus();
+  }
+  return QueueFull(delay);
 }
 
 void Dispatcher::Release(int64_t places) { reserved_.fetch_sub(places); }
@@ -103,25 +118,22 @@ absl::Status Dispatcher::CheckRoom(int64_t places) const {
   if (places == 0) return absl::OkStatus();
   if (draining_.load()) return PoolDrainingError(PoolName(*name_));
   const int64_t missing = reserved_.load() + places - max_queued_jobs_.load();
-  return missing <= 0 ? absl::OkStatus() : QueueFull(missing);
-}
-
-// A full queue has room again when as many jobs as places are missing have been taken from it; the bounds
-// keep clients from hammering, and from giving up.
-absl::Status Dispatcher::QueueFull(int64_t missing_places) const {
+  if (missing <= 0) return absl::OkStatus();
   absl::Duration interval;
   {
     MutexLock lock(mu_);
     interval = drain_rate_.Interval(clock_.Monotonic());
   }
-  const absl::Duration delay =
-      std::clamp(interval * static_cast<double>(missing_places), absl::Milliseconds(100), absl::Minutes(1));
-  return QueueFullError(PoolName(*name_), max_queued_jobs_.load(), delay);
+  return QueueFull(
+      std::clamp(interval * static_cast<double>(missing), absl::Milliseconds(100), absl::Minutes(5)));
+}
+
+absl::Status Dispatcher::QueueFull(absl::Duration retry_delay) const {
+  return QueueFullError(PoolName(*name_), max_queued_jobs_.load(), retry_delay);
 }
 
 void Dispatcher::Accept(const std::shared_ptr<LiveJob>& job, JobState given) {
   if (given == JobState::kScheduled) {
-    scheduled_.fetch_add(1);
     AwaitTime(job);
     return;
   }
@@ -135,16 +147,11 @@ void Dispatcher::AwaitTime(const std::shared_ptr<LiveJob>& job) {
 }
 
 void Dispatcher::MakeReady(const std::shared_ptr<LiveJob>& job) {
-  if (!to_.table.Change(*job, [&] { return job->MakeReady(clock_.Now()); })) {
+  if (!to_.table.Change(*job, [&] { return job->MakeReady(clock_.Now(), &to_.events); })) {
     // The time of day has gone back since the timer was due, or another was set.
     if (job->EndState() == JobState::kScheduled) to_.job_timers.Arm(job);
     return;
   }
-  BecameReady(job);
-}
-
-void Dispatcher::BecameReady(const std::shared_ptr<LiveJob>& job) {
-  scheduled_.fetch_sub(1);
   Enqueue(job);
 }
 
@@ -155,8 +162,6 @@ void Dispatcher::Expire(const std::shared_ptr<LiveJob>& job) {
     Stop(job, CancelReason::kDeadline);
   }
 }
-
-void Dispatcher::Requeue(const std::shared_ptr<LiveJob>& job) { Enqueue(job); }
 
 void Dispatcher::Enqueue(const std::shared_ptr<LiveJob>& job) {
   {
@@ -220,15 +225,16 @@ PoolState Dispatcher::state() const {
 
 PoolLoad Dispatcher::Load() const {
   PoolLoad load;
-  load.scheduled_jobs = std::max<int64_t>(0, scheduled_.load());  // counted up a moment after it is seen
-  load.running_jobs = running_.load();
+  const JobTable::Count jobs = to_.table.CountOf(*name_);
+  load.scheduled_jobs = jobs.scheduled;
+  load.queued_jobs = jobs.queued;
+  load.running_jobs = jobs.running;
   const ThreadPoolLoad workers = executor_->Load();
   load.threads = workers.threads + workers.lost;
   load.idle_threads = workers.idle;
   load.lost_threads = workers.lost;
   load.retiring_threads = workers.lost + workers.beyond_max;
   MutexLock lock(mu_);
-  load.queued_jobs = static_cast<int64_t>(queue_.size());
   load.oldest_queued_time = queue_.OldestReadyTime();
   return load;
 }
@@ -323,13 +329,14 @@ bool Dispatcher::RunOne(RegisteredThread& worker) {
   attempt.start_time = clock_.Now();
   const absl::Time start_time = attempt.start_time;
   const auto control = std::make_shared<RunControl>();
+  control->progress.set_observer([this, job = job.get()] {
+    if (to_.events.active()) job->TellProgress(to_.events);
+  });
   // Roll call shows the job from before it says that it runs until it is about
   // to say that it has ended.
   worker.BeginJob({job->id(), display_name, job->daemon(), start_time});
-  running_.fetch_add(1);
-  if (!to_.table.Change(*job, [&] { return job->Start(std::move(attempt), control); })) {
+  if (!to_.table.Change(*job, [&] { return job->Start(std::move(attempt), control, &to_.events); })) {
     // Cancelled, or scheduled for later, while queued.
-    running_.fetch_sub(1);
     to_.kinds.Ended(job->kind());
     worker.EndJob(/*ran=*/false);
     return true;
@@ -342,7 +349,7 @@ bool Dispatcher::RunOne(RegisteredThread& worker) {
   std::optional<Timer::Id> timeout;
   if (const absl::Duration limit = job->Timeout(); limit != absl::InfiniteDuration()) {
     timeout = to_.timer.At(Later(clock_.Monotonic(), limit), [this, job, control] {
-      const Asked asked = job->AskToEnd(CancelReason::kTimeout, clock_.Now(), control.get());
+      const Asked asked = job->AskToEnd(CancelReason::kTimeout, clock_.Now(), control.get(), &to_.events);
       if (asked.attempt != nullptr) SetGraceTimer(job, control);
     });
   }
@@ -368,7 +375,6 @@ void Dispatcher::FinishAttempt(const std::shared_ptr<LiveJob>& job, RunControl& 
   outcome.end_time = clock_.Now();
   const std::shared_ptr<const JobOptions> options = job->Options();
   JobState end = Judge(std::move(result), control.cancel, *options, &outcome);
-  running_.fetch_sub(1);
   to_.kinds.Ended(job->kind());
   if (end == JobState::kFailed && control.attempt < options->retry.max_attempts) {
     if (TryRetry(job, control, outcome, usage)) return;
@@ -385,11 +391,10 @@ bool Dispatcher::TryRetry(const std::shared_ptr<LiveJob>& job, const RunControl&
                           const Outcome& outcome, ResourceUsage usage) {
   // It was accepted once: a full queue does not keep it out.
   reserved_.fetch_add(1);
-  scheduled_.fetch_add(1);
-  const bool retried = to_.table.Change(
-      *job, [&] { return job->Retry(control, outcome.end_time, usage, outcome.error, to_.random()); });
+  const bool retried = to_.table.Change(*job, [&] {
+    return job->Retry(control, outcome.end_time, usage, outcome.error, to_.random(), &to_.events);
+  });
   if (!retried) {
-    scheduled_.fetch_sub(1);
     reserved_.fetch_sub(1);
     return false;
   }
@@ -401,7 +406,7 @@ bool Dispatcher::TryRetry(const std::shared_ptr<LiveJob>& job, const RunControl&
 void Dispatcher::Stop(const std::shared_ptr<LiveJob>& job, CancelReason reason) {
   for (;;) {
     const absl::Time now = clock_.Now();
-    const Asked asked = job->AskToEnd(reason, now);
+    const Asked asked = job->AskToEnd(reason, now, nullptr, &to_.events);
     if (asked.attempt != nullptr) SetGraceTimer(job, asked.attempt);
     if (IsEnded(asked.state) || asked.state == JobState::kRunning) return;
     Outcome outcome;
@@ -409,7 +414,6 @@ void Dispatcher::Stop(const std::shared_ptr<LiveJob>& job, CancelReason reason) 
     const JobState end = EndOf(reason, *job->Options(), &outcome.error);
     if (to_.completion.End(job, asked.state, end, {}, std::move(outcome))) {
       if (asked.state == JobState::kScheduled) {
-        scheduled_.fetch_sub(1);
         Release(1);
       } else if (Withdraw(*job)) {
         Release(1);
@@ -429,7 +433,7 @@ void Dispatcher::SetGraceTimer(const std::shared_ptr<LiveJob>& job, const Contro
 // The thread is lost to the pool, and the job goes on without it.
 void Dispatcher::Abandon(const std::shared_ptr<LiveJob>& job, const Control& control) {
   if (control->decided.exchange(true)) return;
-  const uint64_t thread_id = job->MarkAbandoned(clock_.Now());
+  const uint64_t thread_id = job->MarkAbandoned(clock_.Now(), &to_.events);
   executor_->Replace(thread_id);
   to_.metrics.Abandoned(static_cast<size_t>(job->kind()));
   to_.log.Abandoned(job->id(), thread_id);

@@ -21,6 +21,7 @@
 #include "server/pipeline/job_timers.h"
 #include "server/pipeline/kind_limits.h"
 #include "server/pipeline/pool_options.h"
+#include "server/pipeline/retry_slots.h"
 #include "server/pipeline/timer.h"
 #include "server/telemetry/job_metrics.h"
 #include "server/workers/executor.h"
@@ -70,6 +71,7 @@ class Dispatcher final : public WorkSource, public HeldUp {
     KindLimits& kinds;
     JobMetrics& metrics;
     JobLog& log;
+    JobEvents& events;
     ThreadRegistry& registry;
     /// Random numbers in 0 to 1. Thread-safe.
     std::function<double()> random;
@@ -81,8 +83,8 @@ class Dispatcher final : public WorkSource, public HeldUp {
 
   /// Takes places in the queue, one for each job to come; it keeps its place until it
   /// runs. RESOURCE_EXHAUSTED: so many are not free, or too many come in a second;
-  /// UNAVAILABLE: the pool drains.
-  absl::Status Reserve(int64_t places);
+  /// UNAVAILABLE: the pool drains. `caller`: as in JobSpec.
+  absl::Status Reserve(int64_t places, uint64_t caller = 0);
   /// Gives places back that will not be used.
   void Release(int64_t places);
   /// Those that Reserve gave are not used since their jobs are not accepted: they do
@@ -101,8 +103,8 @@ class Dispatcher final : public WorkSource, public HeldUp {
 
   /// Makes a SCHEDULED job QUEUED, if its time has come.
   void MakeReady(const std::shared_ptr<LiveJob>& job);
-  /// A SCHEDULED job was made QUEUED by the caller.
-  void BecameReady(const std::shared_ptr<LiveJob>& job);
+  /// Queues a job that is QUEUED, in no queue, and has its place.
+  void Enqueue(const std::shared_ptr<LiveJob>& job);
 
   /// Stops a job whose deadline has passed.
   void Expire(const std::shared_ptr<LiveJob>& job);
@@ -112,10 +114,9 @@ class Dispatcher final : public WorkSource, public HeldUp {
   void Stop(const std::shared_ptr<LiveJob>& job, CancelReason reason);
 
   /// Takes a QUEUED job out of the queue, so that it cannot start; it keeps its place.
-  /// Returns false if it is not there (any more). To be followed by Accept, Requeue or
+  /// Returns false if it is not there (any more). To be followed by Accept, Enqueue or
   /// Release.
   bool Withdraw(LiveJob& job);
-  void Requeue(const std::shared_ptr<LiveJob>& job);
 
   /// Jobs that would become ready after `time` are cancelled instead, since the server
   /// ends.
@@ -124,6 +125,10 @@ class Dispatcher final : public WorkSource, public HeldUp {
   void Pause() { SetState(PoolState::kPaused); }
   void Resume() { SetState(PoolState::kActive); }
   void Drain() { SetState(PoolState::kDraining); }
+
+  /// Whether callers that were refused are expected again, so that it matters who
+  /// comes.
+  bool crowded() const { return crowded_.load(std::memory_order_relaxed); }
 
   PoolState state() const;
   PoolLoad Load() const;
@@ -151,7 +156,6 @@ class Dispatcher final : public WorkSource, public HeldUp {
   using Control = std::shared_ptr<RunControl>;
 
   void SetState(PoolState state);
-  void Enqueue(const std::shared_ptr<LiveJob>& job);
   std::shared_ptr<LiveJob> Take();
   void CountReady() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void NotifyReady();
@@ -162,7 +166,8 @@ class Dispatcher final : public WorkSource, public HeldUp {
                      ResourceUsage usage);
   bool TryRetry(const std::shared_ptr<LiveJob>& job, const RunControl& control, const Outcome& outcome,
                 ResourceUsage usage);
-  absl::Status QueueFull(int64_t missing_places) const;
+  absl::Status ReserveCrowded(int64_t places, int64_t max, uint64_t caller);
+  absl::Status QueueFull(absl::Duration retry_delay) const;
 
   const std::shared_ptr<const std::string> name_;
   const size_t index_;
@@ -170,12 +175,11 @@ class Dispatcher final : public WorkSource, public HeldUp {
   const Clock& clock_;
 
   std::atomic<int64_t> max_queued_jobs_;
-  std::atomic<int64_t> reserved_{0};  // places taken; never below ready_
-  std::atomic<int64_t> scheduled_{0};
-  std::atomic<int64_t> ready_{0};  // how many could be taken, for HasWork; written under mu_
-  std::atomic<int64_t> running_{0};
+  std::atomic<int64_t> reserved_{0};   // places taken; never below ready_
+  std::atomic<int64_t> ready_{0};      // how many could be taken, for HasWork; written under mu_
   std::atomic<bool> draining_{false};  // written under mu_
   std::atomic<int64_t> last_ready_time_;
+  std::atomic<bool> crowded_{false};  // whether slots_ is not empty; written under mu_
 
   mutable Mutex mu_;
   PoolOptions options_ ABSL_GUARDED_BY(mu_);
@@ -186,6 +190,7 @@ class Dispatcher final : public WorkSource, public HeldUp {
   RateLimiter submits_ ABSL_GUARDED_BY(mu_);
   std::optional<Timer::Id> rate_timer_ ABSL_GUARDED_BY(mu_);  // set: the rate is reached, until then
   DrainRate drain_rate_ ABSL_GUARDED_BY(mu_);
+  RetrySlots slots_ ABSL_GUARDED_BY(mu_);
   // Jobs have become ready of which the executor was not told one by one: who takes one tells it of the next.
   bool pass_on_ ABSL_GUARDED_BY(mu_) = false;
 

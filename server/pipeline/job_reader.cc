@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/string_view.h"
 #include "server/base/status_macros.h"
 #include "server/job/errors.h"
 #include "server/job/resource_name.h"
@@ -13,9 +15,11 @@ JobSnapshot JobHandle::Snapshot() const {
   return JobSnapshot{*ended, ended->outcome->progress};
 }
 
-ListKey JobHandle::Key() const {
-  if (live != nullptr) return {live->create_time(), live->id()};
-  return {ended->create_time, ended->id};
+const std::string& JobHandle::id() const { return live != nullptr ? live->id() : ended->id; }
+
+JobSnapshot ListedJob::Snapshot() const {
+  if (live.has_value()) return *live;
+  return JobSnapshot{*ended, ended->outcome->progress};
 }
 
 void JobHandle::Await(const std::shared_ptr<Waiter>& waiter) const {
@@ -36,27 +40,47 @@ absl::StatusOr<JobHandle> JobReader::Find(const std::string& id) const {
   return JobHandle{nullptr, std::move(ended)};
 }
 
-absl::StatusOr<JobPage> JobReader::List(const std::optional<ListKey>& after, size_t limit) const {
-  const std::vector<std::shared_ptr<LiveJob>> live = table_.List(after, limit + 1);
-  JOBPOOL_ASSIGN_OR_RETURN(const std::vector<EndedJob> ended, store_.List(after, limit + 1));
+// The table first, as in Find. A job that is in the store while it still is in the table has not shown its
+// end: then what the table said of it holds, also where that was that it does not match.
+absl::StatusOr<JobPage> JobReader::List(const JobQuery& query) const {
+  const JobOrder& order = query.order;
+  JobQuery one_more = query;  // so that the last page knows that it is
+  ++one_more.limit;
+  LivePage live = table_.List(one_more);
+  JOBPOOL_ASSIGN_OR_RETURN(StoredPage ended, store_.List(one_more));
+  absl::flat_hash_set<absl::string_view> live_ids;
+  for (const LivePage::Job& job : live.jobs) live_ids.insert(job.position.id);
+  std::vector<ListedJob> kept;
+  for (EndedJob& job : ended.jobs) {
+    if (live_ids.contains(job->id) || table_.Find(job->id) != nullptr) continue;
+    JobPosition position = order.PositionOf(*job);
+    kept.push_back({std::nullopt, std::move(job), std::move(position)});
+  }
+
+  // Jobs behind the place that either has looked up to must wait.
   JobPage page;
-  auto l = live.begin();
-  auto e = ended.begin();
-  while (l != live.end() || e != ended.end()) {
-    if (page.jobs.size() == limit) {
-      page.more = true;
-      break;
+  std::optional<JobPosition> end = live.looked_up_to;
+  if (!end.has_value() || (ended.looked_up_to.has_value() && order.Before(*ended.looked_up_to, *end))) {
+    end = ended.looked_up_to;
+  }
+  auto l = live.jobs.begin();
+  auto e = kept.begin();
+  while (l != live.jobs.end() || e != kept.end()) {
+    const bool is_live = e == kept.end() || (l != live.jobs.end() && order.Before(l->position, e->position));
+    JobPosition& position = is_live ? l->position : e->position;
+    if (end.has_value() && order.Before(*end, position)) break;
+    if (page.jobs.size() == query.limit) {
+      page.next = page.jobs.back().position;
+      return page;
     }
-    if (e == ended.end() ||
-        (l != live.end() && ListKey::Before((*l)->create_time(), (*l)->id(), (*e)->create_time, (*e)->id))) {
-      page.jobs.push_back(JobHandle{*l++, nullptr});
+    if (is_live) {
+      page.jobs.push_back({std::move(l->snapshot), nullptr, std::move(position)});
+      ++l;
     } else {
-      // Ends just now, and its end may not have been shown yet: the live one knows.
-      const bool both = l != live.end() && (*l)->id() == (*e)->id;
-      page.jobs.push_back(both ? JobHandle{*l++, nullptr} : JobHandle{nullptr, *e});
-      ++e;
+      page.jobs.push_back(*std::move(e++));
     }
   }
+  page.next = std::move(end);
   return page;
 }
 

@@ -18,16 +18,28 @@ struct JobHandle {
   EndedJob ended;
 
   JobSnapshot Snapshot() const;
-  ListKey Key() const;
+  const std::string& id() const;
 
   /// Tells `waiter` of the job's end, at once if it has ended.
   void Await(const std::shared_ptr<Waiter>& waiter) const;
 };
 
+/// A job of a list.
+struct ListedJob {
+  std::optional<JobSnapshot> live;  // exactly one of the two is set
+  EndedJob ended;
+  JobPosition position;  // of which the list was there
+
+  const std::string& id() const { return position.id; }
+  JobSnapshot Snapshot() const;
+};
+
 /// A page of the list of all jobs.
 struct JobPage {
-  std::vector<JobHandle> jobs;
-  bool more = false;  // there are jobs after the last one
+  std::vector<ListedJob> jobs;
+  /// Where the next page goes on; nothing: there is none. A page can be short, even
+  /// empty, and not be the last.
+  std::optional<JobPosition> next;
 };
 
 /// Sees live and ended jobs as one. Thread-safe; may block where the store does.
@@ -39,9 +51,13 @@ class JobReader {
   /// NOT_FOUND: there is no such job.
   absl::StatusOr<JobHandle> Find(const std::string& id) const;
 
-  /// At most `limit` jobs in list order, the first after `after`. A job that is
-  /// there throughout is in exactly one of the pages that follow one another.
-  absl::StatusOr<JobPage> List(const std::optional<ListKey>& after, size_t limit) const;
+  /// Each job as it stood when it was found to match. A job that is there throughout,
+  /// and whose place in the order stays, is in exactly one of the pages that follow one
+  /// another.
+  absl::StatusOr<JobPage> List(const JobQuery& query) const;
+
+  /// Every job that is live now.
+  std::vector<std::shared_ptr<LiveJob>> Live() const { return table_.All(); }
 
  private:
   const JobTable& table_;

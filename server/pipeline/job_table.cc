@@ -1,6 +1,7 @@
 #include "server/pipeline/job_table.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "server/base/bounded_add.h"
@@ -11,7 +12,7 @@
 namespace jobpool {
 
 absl::Status JobTable::Insert(absl::Span<const std::shared_ptr<LiveJob>> jobs, const JobStore* store,
-                              size_t* taken) {
+                              size_t* taken, const std::function<void()>& last) {
   int64_t bytes = 0;
   for (size_t i = 0; i < jobs.size(); ++i) {
     bytes += jobs[i]->GivenBytes();
@@ -26,7 +27,7 @@ absl::Status JobTable::Insert(absl::Span<const std::shared_ptr<LiveJob>> jobs, c
     if (store != nullptr) Unreserve(jobs);
     return added;
   }
-  absl::Status inserted = InsertLocked(jobs, store != nullptr, taken);
+  absl::Status inserted = InsertLocked(jobs, store != nullptr, taken, last);
   if (!inserted.ok()) bytes_.fetch_sub(bytes);
   return inserted;
 }
@@ -59,7 +60,8 @@ void JobTable::Unreserve(absl::Span<const std::shared_ptr<LiveJob>> jobs) {
 // Takes the locks of all the shards that it needs, in their order: who sees one of the jobs can see all of
 // them. (Which locks those are is beyond the analysis.)
 absl::Status JobTable::InsertLocked(absl::Span<const std::shared_ptr<LiveJob>> jobs, bool reserved,
-                                    size_t* taken) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+                                    size_t* taken,
+                                    const std::function<void()>& last) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   ShardSet needed;
   for (const auto& job : jobs) needed.set(ShardIndex(job->id()));
   for (size_t i = 0; i < kShards; ++i) {
@@ -77,16 +79,17 @@ absl::Status JobTable::InsertLocked(absl::Span<const std::shared_ptr<LiveJob>> j
       status = JobExistsError(JobName(job->id()));
       if (taken != nullptr) *taken = inserted;
     } else {
-      shard.listed.insert(job.get());
+      shard.index.Insert(&job->record());
       ++inserted;
     }
   }
   if (status.ok()) {
     size_.fetch_add(inserted);
+    if (last) last();
   } else {
     for (const auto& job : jobs.first(inserted)) {
       Shard& shard = ShardOf(job->id());
-      shard.listed.erase(job.get());
+      shard.index.Erase(&job->record());
       shard.jobs.erase(job);
     }
   }
@@ -120,7 +123,7 @@ void JobTable::Erase(const LiveJob& job, const std::function<void()>& last) {
   Shard& shard = ShardOf(job.id());
   {
     MutexLock lock(shard.mu);
-    shard.listed.erase(&job);
+    shard.index.Erase(&job.record());
     const auto found = shard.jobs.find(absl::string_view(job.id()));
     erased = *found;
     shard.jobs.erase(found);
@@ -139,21 +142,100 @@ std::shared_ptr<LiveJob> JobTable::Find(absl::string_view id) const {
   return found != shard.jobs.end() ? *found : nullptr;
 }
 
-std::vector<std::shared_ptr<LiveJob>> JobTable::List(const std::optional<ListKey>& after,
-                                                     size_t limit) const {
-  std::vector<std::shared_ptr<LiveJob>> found;
+bool JobTable::Change(LiveJob& job, absl::FunctionRef<bool()> change) {
+  Shard& shard = ShardOf(job.id());
+  MutexLock lock(shard.mu);
+  const JobIndex::Keys before(job.record());
+  if (!change()) return false;
+  shard.index.Update(&job.record(), before);
+  return true;
+}
+
+/// What a list has found in one shard, a part at a time: so that no more than a page's
+/// share is looked at in each, where they are alike.
+class JobTable::ShardReader {
+ public:
+  ShardReader(const Shard& shard, const JobQuery& query) : shard_(shard), query_(query) {
+    // Where jobs spread evenly, that is enough for most shards.
+    const double share = static_cast<double>(query.limit) / kShards;
+    query_.limit = std::min(query.limit, static_cast<size_t>(share + std::sqrt(share)) + 1);
+    query_.max_looked_at = std::max<size_t>(query.max_looked_at / kShards, 1);
+  }
+
+  /// Looks further if it has given all that it has found. Returns whether there is one.
+  bool Fill() {
+    if (next_ < found_.size()) return true;
+    if (looked_to_the_end_ || query_.max_looked_at == 0) return false;
+    found_.clear();
+    next_ = 0;
+    MutexLock lock(shard_.mu);
+    const JobIndex::Found found = shard_.index.List(query_);
+    // Of a million jobs few are in the processor's caches: so memory is asked for all of them at once.
+    for (const JobRecord* record : found.jobs) shard_.jobs.prefetch(absl::string_view(record->id));
+    for (const JobRecord* record : found.jobs) {
+      found_.push_back(
+          {(*shard_.jobs.find(absl::string_view(record->id)))->Snapshot(), query_.order.PositionOf(*record)});
+    }
+    query_.max_looked_at -= std::min(query_.max_looked_at, found.looked_at);
+    looked_to_the_end_ = !found.looked_up_to.has_value();
+    query_.after = found.looked_up_to;
+    return !found_.empty();
+  }
+
+  const JobPosition& position() const { return found_[next_].position; }
+  LivePage::Job Take() { return std::move(found_[next_++]); }
+
+  /// Nothing: there are no others. REQUIRES: Fill() has returned false.
+  const std::optional<JobPosition>& looked_up_to() const { return query_.after; }
+
+ private:
+  const Shard& shard_;
+  JobQuery query_;
+  std::vector<LivePage::Job> found_;
+  size_t next_ = 0;
+  bool looked_to_the_end_ = false;
+};
+
+// What lies behind the place that some shard was looked at up to is left for the next call.
+LivePage JobTable::List(const JobQuery& query) const {
+  std::vector<ShardReader> shards;
+  for (const Shard& shard : shards_) shards.emplace_back(shard, query);
+  const auto before = [&](const JobPosition& a, const JobPosition& b) { return query.order.Before(a, b); };
+  LivePage page;
+  for (;;) {
+    ShardReader* first = nullptr;
+    const JobPosition* end = nullptr;
+    for (ShardReader& shard : shards) {
+      if (shard.Fill()) {
+        if (first == nullptr || before(shard.position(), first->position())) first = &shard;
+      } else if (const auto& looked_up_to = shard.looked_up_to(); looked_up_to.has_value()) {
+        if (end == nullptr || before(*looked_up_to, *end)) end = &*looked_up_to;
+      }
+    }
+    if (first == nullptr || (end != nullptr && before(*end, first->position()))) {
+      if (end != nullptr) page.looked_up_to = *end;
+      return page;
+    }
+    page.jobs.push_back(first->Take());
+    if (page.jobs.size() < query.limit) continue;
+    page.looked_up_to = page.jobs.back().position;
+    return page;
+  }
+}
+
+JobTable::Count JobTable::CountOf(absl::string_view pool) const {
+  Count count;
   for (const Shard& shard : shards_) {
     MutexLock lock(shard.mu);
-    auto at = after.has_value() ? shard.listed.upper_bound(*after) : shard.listed.begin();
-    for (size_t n = 0; at != shard.listed.end() && n < limit; ++at, ++n) {
-      found.push_back(*shard.jobs.find(absl::string_view((*at)->id())));
-    }
+    shard.index.CountFacets([&](const Facet& facet, size_t jobs) {
+      if (facet.pool != pool) return;
+      int64_t& of_state = facet.state == JobState::kScheduled ? count.scheduled
+                          : facet.state == JobState::kQueued  ? count.queued
+                                                              : count.running;
+      of_state += static_cast<int64_t>(jobs);
+    });
   }
-  const size_t size = std::min(limit, found.size());
-  std::partial_sort(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(size), found.end(),
-                    [](const auto& a, const auto& b) { return ListOrder()(a.get(), b.get()); });
-  found.resize(size);
-  return found;
+  return count;
 }
 
 std::vector<std::shared_ptr<LiveJob>> JobTable::All() const {

@@ -9,19 +9,32 @@
 #include <string>
 #include <vector>
 
-#include "absl/container/btree_set.h"
 #include "absl/container/flat_hash_set.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "server/base/mutex.h"
 #include "server/pipeline/live_job.h"
+#include "server/query/job_index.h"
+#include "server/query/job_query.h"
 #include "server/store/job_store.h"
 
 namespace jobpool {
 
-/// The live jobs, by id and in list order. Thread-safe; in shards, so that
-/// callers seldom meet.
+/// Live jobs that a query found.
+struct LivePage {
+  struct Job {
+    JobSnapshot snapshot;
+    JobPosition position;
+  };
+  std::vector<Job> jobs;  // in the query's order
+  /// Nothing: no others match. Else the place up to which it has looked.
+  std::optional<JobPosition> looked_up_to;
+};
+
+/// The live jobs, by id and by what a JobQuery asks for. Thread-safe; in shards, so
+/// that callers seldom meet.
 class JobTable {
  public:
   /// `max_bytes`: of what callers have given all live jobs to hold.
@@ -32,9 +45,9 @@ class JobTable {
   /// Inserts all of `jobs` or none; no one is seen before all can be. `store`, if
   /// not null, is looked into for the ids too. ALREADY_EXISTS: an id is taken, that
   /// of the job `*taken`. RESOURCE_EXHAUSTED: they would hold too many bytes.
-  /// UNAVAILABLE: closed.
+  /// UNAVAILABLE: closed. Calls `last`, if given, before anybody can find them.
   absl::Status Insert(absl::Span<const std::shared_ptr<LiveJob>> jobs, const JobStore* store = nullptr,
-                      size_t* taken = nullptr);
+                      size_t* taken = nullptr, const std::function<void()>& last = nullptr);
   absl::Status Insert(const std::shared_ptr<LiveJob>& job, const JobStore* store = nullptr) {
     return Insert(absl::MakeConstSpan(&job, 1), store);
   }
@@ -49,15 +62,6 @@ class JobTable {
 
   void set_max_bytes(int64_t max_bytes) { max_bytes_.store(max_bytes); }
 
-  /// Calls `change`, which may change the record of `job` by its own methods, so that
-  /// the table takes note of it. Returns what it returns.
-  template <typename Fn>
-  auto Change(LiveJob& job, Fn change) {
-    Shard& shard = ShardOf(job.id());
-    MutexLock lock(shard.mu);
-    return change();
-  }
-
   /// Calls `last`, if given, under the same lock: who finds the job in the table
   /// has not seen what `last` does. REQUIRES: `job` is in the table.
   void Erase(const LiveJob& job, const std::function<void()>& last = nullptr);
@@ -65,8 +69,26 @@ class JobTable {
   /// Null: no live job has that id.
   std::shared_ptr<LiveJob> Find(absl::string_view id) const;
 
-  /// At most `limit` jobs in list order, the first after `after`.
-  std::vector<std::shared_ptr<LiveJob>> List(const std::optional<ListKey>& after, size_t limit) const;
+  /// Calls `change`, which changes the job's record or not, and says which: whoever
+  /// lists jobs sees it before that or after. Records of jobs in the table change in
+  /// here, and as they leave it, alone. REQUIRES: the job is in the table, or `change`
+  /// does not change it.
+  bool Change(LiveJob& job, absl::FunctionRef<bool()> change);
+
+  /// Each job as it stood when it was found to match. Looks at `max_looked_at` jobs, or
+  /// a few for each shard.
+  LivePage List(const JobQuery& query) const;
+
+  /// How many jobs of a pool are in which state.
+  struct Count {
+    int64_t scheduled = 0;
+    int64_t queued = 0;
+    int64_t running = 0;
+  };
+
+  /// Not of one moment, but each job counts once, or not at all if it comes or ends
+  /// meanwhile: where there are jobs throughout, not all are 0.
+  Count CountOf(absl::string_view pool) const;
 
   /// Every job that is live now.
   std::vector<std::shared_ptr<LiveJob>> All() const;
@@ -94,22 +116,10 @@ class JobTable {
       return Id(a) == Id(b);
     }
   };
-  struct ListOrder {
-    using is_transparent = void;
-    bool operator()(const LiveJob* a, const LiveJob* b) const {
-      return ListKey::Before(a->create_time(), a->id(), b->create_time(), b->id());
-    }
-    bool operator()(const ListKey& a, const LiveJob* b) const {
-      return ListKey::Before(a.create_time, a.id, b->create_time(), b->id());
-    }
-    bool operator()(const LiveJob* a, const ListKey& b) const {
-      return ListKey::Before(a->create_time(), a->id(), b.create_time, b.id);
-    }
-  };
   struct Shard {
     mutable Mutex mu;
     absl::flat_hash_set<std::shared_ptr<LiveJob>, IdHash, IdEq> jobs ABSL_GUARDED_BY(mu);
-    absl::btree_set<const LiveJob*, ListOrder> listed ABSL_GUARDED_BY(mu);
+    JobIndex index ABSL_GUARDED_BY(mu);
     // Ids that are being looked for in the store.
     absl::flat_hash_set<std::string> reserved ABSL_GUARDED_BY(mu);
     bool closed ABSL_GUARDED_BY(mu) = false;
@@ -121,8 +131,11 @@ class JobTable {
   Shard& ShardOf(absl::string_view id) const { return shards_[ShardIndex(id)]; }
   absl::Status Reserve(const std::string& id, const JobStore& store);
   void Unreserve(absl::Span<const std::shared_ptr<LiveJob>> jobs);
-  absl::Status InsertLocked(absl::Span<const std::shared_ptr<LiveJob>> jobs, bool reserved, size_t* taken);
+  absl::Status InsertLocked(absl::Span<const std::shared_ptr<LiveJob>> jobs, bool reserved, size_t* taken,
+                            const std::function<void()>& last);
   void AnnounceIfEmpty();
+
+  class ShardReader;
 
   std::atomic<int64_t> max_bytes_;
   mutable std::array<Shard, kShards> shards_;

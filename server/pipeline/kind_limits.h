@@ -14,6 +14,11 @@
 
 namespace jobpool {
 
+/// Starts are spread evenly, but for what a late timer has to catch up with; callers
+/// may come with a second's worth at once.
+inline constexpr absl::Duration kStartBurst = absl::Milliseconds(100);
+inline constexpr absl::Duration kSubmitBurst = absl::Seconds(1);
+
 /// Limits of the jobs of one kind, over all pools; 0: none.
 struct KindOptions {
   int64_t max_running_jobs = 0;
@@ -62,8 +67,8 @@ class KindLimits {
 
     mutable Mutex mu;
     KindOptions options ABSL_GUARDED_BY(mu);
-    RateLimiter starts ABSL_GUARDED_BY(mu);
-    RateLimiter submits ABSL_GUARDED_BY(mu);
+    RateLimiter starts ABSL_GUARDED_BY(mu){kStartBurst, 0};
+    RateLimiter submits ABSL_GUARDED_BY(mu){kSubmitBurst, 0};
     std::set<HeldUp*> held_up ABSL_GUARDED_BY(mu);
     std::optional<Timer::Id> timer ABSL_GUARDED_BY(mu);  // at the next start that the rate lets pass
   };

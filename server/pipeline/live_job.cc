@@ -30,11 +30,31 @@ std::string LiveJob::DisplayName() const {
   return record_.DisplayName();
 }
 
-bool LiveJob::Start(Attempt attempt, std::shared_ptr<RunControl> control) {
+void LiveJob::TellCreated(JobEvents& events) const {
+  if (!events.active()) return;
   MutexLock lock(mu_);
+  events.Record(JobEventType::kCreated, std::make_shared<const JobRecord>(record_));
+}
+
+JobSnapshot LiveJob::TellProgress(JobEvents& events) const {
+  MutexLock lock(mu_);
+  JobSnapshot snapshot = SnapshotLocked();
+  if (record_.state != JobState::kRunning || Ending() || !snapshot.progress.has_value()) return snapshot;
+  if (snapshot.progress->version > control_->told_progress) {
+    control_->told_progress = snapshot.progress->version;
+    events.Record(JobEventType::kProgress, std::make_shared<const JobRecord>(record_), nullptr,
+                  snapshot.progress);
+  }
+  return snapshot;
+}
+
+bool LiveJob::Start(Attempt attempt, std::shared_ptr<RunControl> control, JobEvents* events) {
+  MutexLock lock(mu_);
+  RecordedChange change(events, record_);
   if (Ending() || !record_.Start(std::move(attempt))) return false;
   control->attempt = record_.attempts.back().number;
   control_ = std::move(control);
+  change.Tell(record_, std::nullopt);
   return true;
 }
 
@@ -49,13 +69,15 @@ EndedJob LiveJob::BeginEnd(JobState from, JobState end, ResourceUsage usage, Out
   return ended;
 }
 
-Waiters LiveJob::FinishEnd(const EndedJob& ended) {
+Waiters LiveJob::FinishEnd(const EndedJob& ended, JobEvents* events) {
   MutexLock lock(mu_);
+  RecordedChange change(events, record_);
   record_.attempts = ended->attempts;
   record_.outcome = ended->outcome;
   record_.state = ended->state;
   record_.revision = ended->revision;
   control_.reset();
+  change.Tell(JobEventType::kEnded, ended, ended->outcome->progress);
   return waiters_ != nullptr ? std::move(*std::exchange(waiters_, nullptr)) : Waiters();
 }
 
@@ -85,14 +107,18 @@ std::shared_ptr<const JobOptions> LiveJob::Options() const {
   return record_.options != nullptr ? record_.options : *defaults;
 }
 
-bool LiveJob::MakeReady(absl::Time now) {
+bool LiveJob::MakeReady(absl::Time now, JobEvents* events) {
   MutexLock lock(mu_);
-  return !Ending() && record_.ReadyTime() <= now && record_.MakeReady();
+  RecordedChange change(events, record_);
+  if (Ending() || record_.ReadyTime() > now || !record_.MakeReady()) return false;
+  change.Tell(record_, std::nullopt);
+  return true;
 }
 
 bool LiveJob::Retry(const RunControl& control, absl::Time end_time, ResourceUsage usage,
-                    const absl::Status& error, double random) {
+                    const absl::Status& error, double random, JobEvents* events) {
   MutexLock lock(mu_);
+  RecordedChange change(events, record_);
   const auto attempts = static_cast<int32_t>(record_.attempts.size());
   const RetryPolicy& policy = record_.Options().retry;
   if (attempts >= policy.max_attempts) return false;
@@ -102,10 +128,11 @@ bool LiveJob::Retry(const RunControl& control, absl::Time end_time, ResourceUsag
   if (ready_time >= record_.Options().deadline_time) return false;
   if (!record_.Retry(end_time, usage, error, ready_time)) return false;
   control_.reset();
+  change.Tell(record_, std::nullopt);
   return true;
 }
 
-Asked LiveJob::AskToEnd(CancelReason reason, absl::Time now, const RunControl* attempt) {
+Asked LiveJob::AskToEnd(CancelReason reason, absl::Time now, const RunControl* attempt, JobEvents* events) {
   MutexLock lock(mu_);
   if (Ending()) return {control_->ending, nullptr};
   if (record_.state != JobState::kRunning) return {record_.state, nullptr};
@@ -113,15 +140,19 @@ Asked LiveJob::AskToEnd(CancelReason reason, absl::Time now, const RunControl* a
   const bool first = !control_->cancel.cancelled();
   control_->cancel.Cancel(reason);
   if (!first) return {record_.state, nullptr};
+  RecordedChange change(events, record_);
   record_.attempts.back().stop_steps.push_back({StopStep::Action::kAsked, now});
   ++record_.revision;
+  change.Tell(record_, control_->progress.Get());
   return {record_.state, control_};
 }
 
-uint64_t LiveJob::MarkAbandoned(absl::Time now) {
+uint64_t LiveJob::MarkAbandoned(absl::Time now, JobEvents* events) {
   MutexLock lock(mu_);
+  RecordedChange change(events, record_);
   record_.attempts.back().stop_steps.push_back({StopStep::Action::kAbandoned, now});
   ++record_.revision;
+  change.Tell(record_, control_->progress.Get());
   return record_.attempts.back().thread_id;
 }
 

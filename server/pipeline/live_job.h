@@ -10,6 +10,7 @@
 #include "server/base/mutex.h"
 #include "server/base/progress.h"
 #include "server/job/job_record.h"
+#include "server/pipeline/job_events.h"
 #include "server/pipeline/timer.h"
 #include "server/store/job_store.h"
 
@@ -40,6 +41,9 @@ struct RunControl {
   int32_t attempt = 0;
   /// The end that is being stored; guarded by the job's lock. QUEUED: none.
   JobState ending = JobState::kQueued;
+  /// The version of the progress that was told to those who watch; guarded by the
+  /// job's lock.
+  uint64_t told_progress = 0;
 
   /// The timer that abandons the attempt.
   void SetGraceTimer(const Timer::Id& id) {
@@ -83,6 +87,9 @@ class LiveJob {
   absl::Duration Timeout() const;
   /// Never null.
   std::shared_ptr<const JobOptions> Options() const;
+  /// For the table's index, which reads and keeps it under the lock that its changes
+  /// are made under.
+  const JobRecord& record() const ABSL_NO_THREAD_SAFETY_ANALYSIS { return record_; }
 
   JobSnapshot Snapshot() const;
   std::string DisplayName() const;
@@ -90,8 +97,17 @@ class LiveJob {
   /// What its caller has given it to hold in memory: payload, labels, name.
   int64_t GivenBytes() const;
 
+  // What changes the job tells it to `events`, if that is not null, under the job's lock.
+
+  /// To be called before anybody can find the job.
+  void TellCreated(JobEvents& events) const;
+
+  /// Tells how far the work is, unless that was told; to be called when it has said so.
+  /// Returns the job as it was told.
+  JobSnapshot TellProgress(JobEvents& events) const;
+
   /// QUEUED to RUNNING under `control`. Returns false if it is not QUEUED.
-  bool Start(Attempt attempt, std::shared_ptr<RunControl> control);
+  bool Start(Attempt attempt, std::shared_ptr<RunControl> control, JobEvents* events = nullptr);
 
   /// Begins the end of a job in state `from`: from now on nothing else can end,
   /// start or change it, but it still looks as before. Returns its record as it
@@ -100,32 +116,33 @@ class LiveJob {
 
   /// Shows the end that BeginEnd gave. Returns those that wait for it; nobody can
   /// be added any more.
-  Waiters FinishEnd(const EndedJob& ended);
+  Waiters FinishEnd(const EndedJob& ended, JobEvents* events = nullptr);
 
   /// SCHEDULED to QUEUED, if its time has come. Returns whether it did.
-  bool MakeReady(absl::Time now);
+  bool MakeReady(absl::Time now, JobEvents* events = nullptr);
 
   /// The attempt under `control`, which has been decided, ends with `error`, and the
   /// job is SCHEDULED for another after its backoff (`random`: 0 to 1). Returns false,
   /// and does nothing, if it has had all its attempts, was asked to end for good, or
   /// would be late for its deadline.
   bool Retry(const RunControl& control, absl::Time end_time, ResourceUsage usage, const absl::Status& error,
-             double random);
+             double random, JobEvents* events = nullptr);
 
   /// Asks a RUNNING job to end, and says so on its attempt; in any other state
   /// nothing is done. `attempt`: only if that is the one that runs; null: any.
-  Asked AskToEnd(CancelReason reason, absl::Time now, const RunControl* attempt = nullptr);
+  Asked AskToEnd(CancelReason reason, absl::Time now, const RunControl* attempt = nullptr,
+                 JobEvents* events = nullptr);
 
   /// Says on the attempt that it was abandoned. Returns the id of its thread.
   /// REQUIRES: it has been decided by the caller.
-  uint64_t MarkAbandoned(absl::Time now);
+  uint64_t MarkAbandoned(absl::Time now, JobEvents* events = nullptr);
 
   /// Applies `change(JobRecord&)`, which returns whether to keep what it did, to a
   /// copy of the record and makes that the job's. Returns the record as it is then, or
   /// nothing, without a change, if the job has ended or is about to, or was not
   /// changed.
   template <typename Change>
-  std::optional<JobSnapshot> Update(Change change);
+  std::optional<JobSnapshot> Update(Change change, JobEvents* events = nullptr);
 
   /// The state that the job has ended in or is about to end in; else the one that
   /// it is in.
@@ -157,14 +174,17 @@ class LiveJob {
 };
 
 template <typename Change>
-std::optional<JobSnapshot> LiveJob::Update(Change change) {
+std::optional<JobSnapshot> LiveJob::Update(Change change, JobEvents* events) {
   MutexLock lock(mu_);
   if (IsEnded(record_.state) || Ending()) return std::nullopt;
   JobRecord changed = record_;
   if (!change(changed)) return std::nullopt;
+  RecordedChange recorded(events, record_);
   ++changed.revision;
   record_ = std::move(changed);
-  return SnapshotLocked();
+  JobSnapshot snapshot = SnapshotLocked();
+  recorded.Tell(record_, snapshot.progress);
+  return snapshot;
 }
 
 }  // namespace jobpool

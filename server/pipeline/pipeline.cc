@@ -33,6 +33,7 @@ Pipeline::Pipeline(const PipelineOptions& options, const HandlerRegistry& handle
     : random_(options.seed),
       metrics_(metrics, MetricNames(options.pools)),
       log_(clock),
+      events_(clock, options.limits.max_watch_events),
       table_(options.limits.max_live_bytes),
       reader_(table_, store),
       timer_(registry, clock),
@@ -40,14 +41,16 @@ Pipeline::Pipeline(const PipelineOptions& options, const HandlerRegistry& handle
           timer_, [this](const auto& job) { pools_.Find(job->pool())->MakeReady(job); },
           [this](const auto& job) { pools_.Find(job->pool())->Expire(job); }),
       kinds_(timer_, options.kinds),
-      completion_(table_, store, job_timers_, metrics_, log_, PoolNames(options.pools)),
+      completion_(table_, store, job_timers_, metrics_, log_, events_, PoolNames(options.pools)),
       pools_(options.pools, {handlers, table_, completion_, job_timers_, timer_, kinds_, metrics_, log_,
-                             registry, [this] { return Random(); }}),
+                             events_, registry, [this] { return Random(); }}),
       request_ids_(clock, static_cast<size_t>(options.limits.max_request_ids)),
-      admission_(pools_, table_, reader_, store, request_ids_, kinds_, metrics_, clock, options.seed),
-      control_(table_, store, reader_, pools_, job_timers_, registry, clock),
+      admission_(pools_, table_, reader_, store, request_ids_, kinds_, metrics_, events_, clock,
+                 options.seed),
+      control_(table_, store, reader_, pools_, job_timers_, registry, events_, clock),
       notifier_(reader_, timer_, options.limits.max_waits),
-      upkeep_(timer_, store, pools_, request_ids_) {}
+      watches_(events_, reader_, registry, options.limits.max_watches),
+      upkeep_(timer_, store, pools_, request_ids_, events_) {}
 
 Pipeline::~Pipeline() { Stop(); }
 
@@ -67,12 +70,15 @@ void Pipeline::Reconfigure(const std::vector<PoolOptions>& pools, const KindOpti
   table_.set_max_bytes(limits.max_live_bytes);
   request_ids_.set_max_ids(static_cast<size_t>(limits.max_request_ids));
   notifier_.set_max_waits(limits.max_waits);
+  events_.set_max_events(limits.max_watch_events);
+  watches_.set_max_watches(limits.max_watches);
   pools_.Reconfigure(pools);
 }
 
 void Pipeline::Stop() {
   pools_.Stop();
   timer_.Stop();
+  watches_.Stop();
 }
 
 }  // namespace jobpool

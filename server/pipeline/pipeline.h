@@ -10,10 +10,12 @@
 #include "server/pipeline/admission.h"
 #include "server/pipeline/completion.h"
 #include "server/pipeline/control.h"
+#include "server/pipeline/job_events.h"
 #include "server/pipeline/job_log.h"
 #include "server/pipeline/job_reader.h"
 #include "server/pipeline/job_table.h"
 #include "server/pipeline/job_timers.h"
+#include "server/pipeline/job_watches.h"
 #include "server/pipeline/kind_limits.h"
 #include "server/pipeline/notifier.h"
 #include "server/pipeline/pool_set.h"
@@ -34,6 +36,10 @@ struct PipelineLimits {
   int64_t max_live_bytes = int64_t{1} << 30;
   /// How many request_ids are remembered.
   int64_t max_request_ids = 1'000'000;
+  /// Changes of jobs that a watch can go back to.
+  int64_t max_watch_events = 100'000;
+  /// How many watches may be open at a time.
+  int64_t max_watches = 1'000;
 };
 
 struct PipelineOptions {
@@ -61,6 +67,7 @@ class Pipeline {
   const JobReader& reader() const { return reader_; }
   Notifier& notifier() { return notifier_; }
   const PoolSet& pools() const { return pools_; }
+  JobWatches& watches() { return watches_; }
   JobMetrics& metrics() { return metrics_; }
   Timer& timer() { return timer_; }
   const Clock& clock() const { return timer_.clock(); }
@@ -92,6 +99,7 @@ class Pipeline {
   std::mt19937_64 random_ ABSL_GUARDED_BY(random_mu_);
   JobMetrics metrics_;
   JobLog log_;
+  JobEvents events_;
   JobTable table_;
   JobReader reader_;
   Timer timer_;  // stopped before what it calls goes
@@ -103,6 +111,7 @@ class Pipeline {
   Admission admission_;
   Control control_;
   Notifier notifier_;
+  JobWatches watches_;
   Upkeep upkeep_;
 };
 

@@ -1,7 +1,5 @@
 #include "server/pipeline/pool_options.h"
 
-#include <algorithm>
-
 #include "absl/strings/str_cat.h"
 
 namespace jobpool {
@@ -18,8 +16,10 @@ constexpr absl::Duration kMaxStopGrace = absl::Hours(1);
 void CheckPoolOptions(const PoolOptions& options, absl::string_view prefix, Violations& violations) {
   const auto at = [&](absl::string_view field) { return absl::StrCat(prefix, field); };
   CheckRange(options.max_threads, 1, kMaxThreads, at("max_threads"), violations);
-  CheckRange(options.min_threads, 0, std::clamp<int64_t>(options.max_threads, 1, kMaxThreads),
-             at("min_threads"), violations);
+  if (options.min_threads < 0 || options.min_threads > options.max_threads) {
+    violations.Add(at("min_threads"), absl::StrCat("must be 0 to max_threads, which is ", options.max_threads,
+                                                   "; is ", options.min_threads));
+  }
   CheckRange(options.idle_timeout, kMaxIdleTimeout, at("idle_timeout"), violations);
   CheckRange(options.max_queued_jobs, 1, kMaxQueuedJobs, at("max_queued_jobs"), violations);
   CheckRate(options.max_starts_per_second, at("max_starts_per_second"), violations);

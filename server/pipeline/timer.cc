@@ -55,8 +55,8 @@ std::function<void()> Timer::TakeDue() {
     timers.erase(timers.begin());
     return due;
   };
-  const bool other_due = !timers_.empty() && timers_.begin()->first.first <= clock_.Monotonic();
-  return other_due || timers_of_day_.empty() ? take(timers_) : take(timers_of_day_);
+  const bool of_day = !timers_of_day_.empty() && timers_of_day_.begin()->first.first <= clock_.Now();
+  return of_day || timers_.empty() ? take(timers_of_day_) : take(timers_);
 }
 
 void Timer::Stop() {

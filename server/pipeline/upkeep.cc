@@ -15,14 +15,15 @@ constexpr size_t kBatch = 1000;
 
 }  // namespace
 
-Upkeep::Upkeep(Timer& timer, JobStore& store, PoolSet& pools, RequestIds& request_ids)
-    : timer_(timer), store_(store), pools_(pools), request_ids_(request_ids) {
+Upkeep::Upkeep(Timer& timer, JobStore& store, PoolSet& pools, RequestIds& request_ids, JobEvents& events)
+    : timer_(timer), store_(store), pools_(pools), request_ids_(request_ids), events_(events) {
   timer_.At(Later(timer_.Now(), kPeriod), [this] { Tick(); });
 }
 
 void Upkeep::Tick() {
   for (const auto& pool : pools_.all()) pool->Kick();
   request_ids_.ForgetExpired();
+  events_.ForgetUnwatched();
   const absl::StatusOr<size_t> deleted = store_.DeleteExpired(timer_.clock().Now(), kBatch);
   if (!deleted.ok())
     Log().error("expired jobs not deleted error=\"{}\"", std::string(deleted.status().message()));

@@ -6,40 +6,29 @@
 #include "absl/strings/str_cat.h"
 #include "server/job/errors.h"
 #include "server/service/call.h"
-#include "server/service/status_codec.h"
+#include "server/service/open_call.h"
 
 namespace jobpool {
 
-// One call of UppercaseText. gRPC holds it until OnDone, the service until it is
-// over. It reads a message only when the answer before has been written: a call
-// never holds more than one.
+// One call of UppercaseText. The service holds it too, until it is over. It reads a
+// message only when the answer before has been written: a call never holds more
+// than one.
 class EchoService::UppercaseCall final
-    : public grpc::ServerBidiReactor<v1::UppercaseTextRequest, v1::UppercaseTextResponse>,
-      public std::enable_shared_from_this<UppercaseCall> {
+    : public OpenCall<UppercaseCall,
+                      grpc::ServerBidiReactor<v1::UppercaseTextRequest, v1::UppercaseTextResponse>> {
  public:
   UppercaseCall(EchoService& service, const grpc::CallbackServerContext& context)
-      : service_(service), context_(context), count_(*service.uppercase_text_), held_(service.memory_) {}
+      : OpenCall(CallCount(*service.uppercase_text_), service.memory_),
+        service_(service),
+        context_(context) {}
 
   void Start() {
-    {
-      MutexLock lock(mu_);
-      grpc_reference_ = shared_from_this();
-    }
+    Share();
     if (const absl::Status added = service_.Add(shared_from_this()); !added.ok()) {
       FinishOnce(added);
     } else {
       ReadNext();
     }
-  }
-
-  void FinishOnce(const absl::Status& status) {
-    {
-      MutexLock lock(mu_);
-      if (finished_) return;
-      finished_ = true;
-    }
-    count_.Done(status);
-    Finish(ToGrpcStatus(status));
   }
 
   void OnReadDone(bool ok) override {
@@ -81,16 +70,9 @@ class EchoService::UppercaseCall final
 
   void OnCancel() override { FinishOnce(CallCancelledError()); }
 
-  void OnDone() override {
-    std::shared_ptr<UppercaseCall> self;  // let go of last
-    {
-      MutexLock lock(mu_);
-      self = std::move(grpc_reference_);
-    }
-    service_.Remove(self);
-  }
-
  private:
+  void OnOver() override { service_.Remove(shared_from_this()); }
+
   void ReadNext() {
     MutexLock lock(mu_);
     if (!finished_) StartRead(&request_);
@@ -98,16 +80,10 @@ class EchoService::UppercaseCall final
 
   EchoService& service_;
   const grpc::CallbackServerContext& context_;  // lives until OnDone
-  const CallCount count_;
 
   // gRPC's while it reads the one or writes the other; never both at a time.
   v1::UppercaseTextRequest request_;
   v1::UppercaseTextResponse response_;
-
-  Mutex mu_;
-  HeldMemory held_ ABSL_GUARDED_BY(mu_);  // of one message; the number of calls is bounded
-  bool finished_ ABSL_GUARDED_BY(mu_) = false;
-  std::shared_ptr<UppercaseCall> grpc_reference_ ABSL_GUARDED_BY(mu_);
 };
 
 EchoService::EchoService(CallMemory& memory, RpcMetrics& metrics)

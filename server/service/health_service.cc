@@ -6,28 +6,25 @@
 #include "server/job/errors.h"
 #include "server/job/validation.h"
 #include "server/service/call.h"
-#include "server/service/status_codec.h"
+#include "server/service/open_call.h"
 
 namespace jobpool {
 
 using grpc::health::v1::HealthCheckRequest;
 using grpc::health::v1::HealthCheckResponse;
 
-// One call of Watch. gRPC holds it until OnDone, the service until it is over;
-// it writes the newest status when the write before is done.
-class HealthService::WatchCall final : public grpc::ServerWriteReactor<HealthCheckResponse>,
-                                       public std::enable_shared_from_this<WatchCall> {
+// One call of Watch. The service holds it too, until it is over; it writes the
+// newest status when the write before is done.
+class HealthService::WatchCall final
+    : public OpenCall<WatchCall, grpc::ServerWriteReactor<HealthCheckResponse>> {
  public:
   WatchCall(HealthService& service, bool known)
-      : service_(service), known_(known), count_(*service.watch_), held_(service.memory_) {}
+      : OpenCall(CallCount(*service.watch_), service.memory_), service_(service), known_(known) {}
 
   /// `status`: what speaks against it.
   void Start(absl::Status status) {
-    {
-      MutexLock lock(mu_);
-      grpc_reference_ = shared_from_this();
-      if (status.ok()) status = held_.Take(CallMemory::kOpenCallBytes);
-    }
+    Share();
+    if (status.ok()) status = HoldOpen();
     if (status.ok()) status = service_.Add(shared_from_this());
     if (!status.ok()) FinishOnce(status);
   }
@@ -38,16 +35,6 @@ class HealthService::WatchCall final : public grpc::ServerWriteReactor<HealthChe
             : serving ? HealthCheckResponse::SERVING
                       : HealthCheckResponse::NOT_SERVING;
     WriteNext();
-  }
-
-  void FinishOnce(const absl::Status& status) {
-    {
-      MutexLock lock(mu_);
-      if (finished_) return;
-      finished_ = true;
-    }
-    count_.Done(status);
-    Finish(ToGrpcStatus(status));
   }
 
   void OnWriteDone(bool ok) override {
@@ -61,16 +48,9 @@ class HealthService::WatchCall final : public grpc::ServerWriteReactor<HealthChe
 
   void OnCancel() override { FinishOnce(CallCancelledError()); }
 
-  void OnDone() override {
-    std::shared_ptr<WatchCall> self;  // let go of last
-    {
-      MutexLock lock(mu_);
-      self = std::move(grpc_reference_);
-    }
-    service_.Remove(self);
-  }
-
  private:
+  void OnOver() override { service_.Remove(shared_from_this()); }
+
   void WriteNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     if (writing_ || finished_ || next_ == last_) return;
     writing_ = true;
@@ -81,16 +61,11 @@ class HealthService::WatchCall final : public grpc::ServerWriteReactor<HealthChe
 
   HealthService& service_;
   const bool known_;
-  const CallCount count_;
 
-  Mutex mu_;
-  HeldMemory held_ ABSL_GUARDED_BY(mu_);
-  bool finished_ ABSL_GUARDED_BY(mu_) = false;
   bool writing_ ABSL_GUARDED_BY(mu_) = false;
   HealthCheckResponse::ServingStatus next_ ABSL_GUARDED_BY(mu_) = HealthCheckResponse::UNKNOWN;
   HealthCheckResponse::ServingStatus last_ ABSL_GUARDED_BY(mu_) = HealthCheckResponse::UNKNOWN;
   HealthCheckResponse response_;  // gRPC reads it while writing_
-  std::shared_ptr<WatchCall> grpc_reference_ ABSL_GUARDED_BY(mu_);
 };
 
 HealthService::HealthService(std::vector<std::string> services, CallMemory& memory, RpcMetrics& metrics)

@@ -1,9 +1,11 @@
 #include "server/service/job_service.h"
 
 #include <optional>
+#include <random>
 #include <string>
 #include <utility>
 
+#include "absl/hash/hash.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -16,23 +18,46 @@
 #include "server/service/page_token.h"
 #include "server/service/run_job_call.h"
 #include "server/service/wait_jobs_call.h"
+#include "server/service/watch_jobs_call.h"
 
 namespace jobpool {
 namespace {
 
 constexpr char kListJobs[] = "ListJobs";
 
-// Nanoseconds since 1970 and the id, which has no blank.
-std::string EncodeListKey(const ListKey& key) {
-  return absl::StrCat(absl::ToUnixNanos(key.create_time), " ", key.id);
+// What a token is bound to: it goes on in the same list alone.
+std::string ListOf(const v1::ListJobsRequest& request) {
+  return absl::StrCat(kListJobs, " ", request.filter().size(), " ", request.filter(), " ",
+                      request.order_by());
 }
 
-std::optional<ListKey> DecodeListKey(absl::string_view position) {
-  const std::pair<absl::string_view, absl::string_view> parts =
-      absl::StrSplit(position, absl::MaxSplits(' ', 1));
-  int64_t nanos = 0;
-  if (!absl::SimpleAtoi(parts.first, &nanos)) return std::nullopt;
-  return ListKey{absl::FromUnixNanos(nanos), std::string(parts.second)};
+JobQuery DecodeQuery(const v1::ListJobsRequest& request, Violations& violations) {
+  JobQuery query;
+  query.limit = DecodePageSize(request.page_size(), kDefaultPageSize, kMaxPageSize, violations);
+  absl::StatusOr<JobFilter> filter = JobFilter::Parse(request.filter());
+  if (filter.ok()) {
+    query.filter = *std::move(filter);
+  } else {
+    violations.Add("filter", filter.status().message());
+  }
+  absl::StatusOr<JobOrder> order = JobOrder::Parse(request.order_by());
+  if (order.ok()) {
+    query.order = *std::move(order);
+  } else {
+    violations.Add("order_by", order.status().message());
+  }
+  if (!request.page_token().empty()) {
+    const std::optional<std::string> position = ReadPageToken(ListOf(request), request.page_token());
+    if (position.has_value()) query.after = query.order.Decode(*position);
+    if (!query.after.has_value()) violations.Add("page_token", "is not the next_page_token of such a call");
+  }
+  return query;
+}
+
+// Tells the resume tokens of this start of the server from those of others.
+uint64_t RandomEpoch() {
+  std::random_device random;
+  return (uint64_t{random()} << 32) | random();
 }
 
 }  // namespace
@@ -40,6 +65,7 @@ std::optional<ListKey> DecodeListKey(absl::string_view position) {
 JobService::JobService(Pipeline& pipeline, const CallResources& resources, RpcMetrics& metrics)
     : pipeline_(pipeline),
       resources_(resources),
+      watch_epoch_(RandomEpoch()),
       submit_job_(metrics.Method("jobpool.v1.JobService", "SubmitJob")),
       batch_submit_jobs_(metrics.Method("jobpool.v1.JobService", "BatchSubmitJobs")),
       run_job_(metrics.Method("jobpool.v1.JobService", "RunJob")),
@@ -50,17 +76,26 @@ JobService::JobService(Pipeline& pipeline, const CallResources& resources, RpcMe
       cancel_job_(metrics.Method("jobpool.v1.JobService", "CancelJob")),
       retry_job_(metrics.Method("jobpool.v1.JobService", "RetryJob")),
       explain_job_(metrics.Method("jobpool.v1.JobService", "ExplainJob")),
-      delete_job_(metrics.Method("jobpool.v1.JobService", "DeleteJob")) {
+      delete_job_(metrics.Method("jobpool.v1.JobService", "DeleteJob")),
+      watch_jobs_(metrics.Method("jobpool.v1.JobService", "WatchJobs", "server_stream")) {
   SetMessageAllocatorFor_SubmitJob(&submit_job_messages_);
   SetMessageAllocatorFor_RunJob(&run_job_messages_);
   SetMessageAllocatorFor_WaitJobs(&wait_jobs_messages_);
 }
 
+// Who asks: a request by its request_id, others by the connection that they come on.
+void JobService::SetCaller(const grpc::CallbackServerContext& context, JobSpec& spec) const {
+  if (!pipeline_.admission().crowded()) return;
+  spec.caller = spec.request.has_value() ? absl::HashOf(spec.request->id) : absl::HashOf(context.peer());
+}
+
 template <typename Request>
-absl::StatusOr<JobSpec> JobService::Decode(const Request& request) {
+absl::StatusOr<JobSpec> JobService::Decode(const grpc::CallbackServerContext& context,
+                                           const Request& request) {
   Violations violations;
   JobSpec spec = DecodeSubmission(request, "", pipeline_.clock().Now(), violations);
   JOBPOOL_RETURN_IF_ERROR(Refuse(violations.ToStatus(), 1));
+  SetCaller(context, spec);
   return spec;
 }
 
@@ -82,29 +117,31 @@ grpc::ServerUnaryReactor* JobService::SubmitJob(grpc::CallbackServerContext* con
                                                 const v1::SubmitJobRequest* request, v1::Job* response) {
   auto* const call = new UnaryCall(*submit_job_, resources_.memory, response, WhenFull::kShrink);
   absl::Status status = call->Begin(nullptr);
-  if (status.ok()) status = AnswerSubmitJob(*request, response);
+  if (status.ok()) status = AnswerSubmitJob(*context, *request, response);
   context->GetRpcAllocatorState()->FreeRequest();
   call->FinishWith(std::move(status));
   return call;
 }
 
-absl::Status JobService::AnswerSubmitJob(const v1::SubmitJobRequest& request, v1::Job* response) {
-  JOBPOOL_ASSIGN_OR_RETURN(JobSpec spec, Decode(request));
+absl::Status JobService::AnswerSubmitJob(const grpc::CallbackServerContext& context,
+                                         const v1::SubmitJobRequest& request, v1::Job* response) {
+  JOBPOOL_ASSIGN_OR_RETURN(JobSpec spec, Decode(context, request));
   if (request.validate_only()) return Validate(std::move(spec), response);
   JOBPOOL_ASSIGN_OR_RETURN(const Submission submission, pipeline_.admission().Submit(std::move(spec)));
   EncodeJob(submission.job.Snapshot(), JobView::kFull, response);
   return absl::OkStatus();
 }
 
-grpc::ServerUnaryReactor* JobService::BatchSubmitJobs(grpc::CallbackServerContext*,
+grpc::ServerUnaryReactor* JobService::BatchSubmitJobs(grpc::CallbackServerContext* context,
                                                       const v1::BatchSubmitJobsRequest* request,
                                                       v1::BatchSubmitJobsResponse* response) {
   return AnswerPooled(
       *batch_submit_jobs_, resources_, *request, response,
-      [=, this] { return AnswerBatchSubmitJobs(*request, response); }, WhenFull::kShrink);
+      [=, this] { return AnswerBatchSubmitJobs(*context, *request, response); }, WhenFull::kShrink);
 }
 
-absl::Status JobService::AnswerBatchSubmitJobs(const v1::BatchSubmitJobsRequest& request,
+absl::Status JobService::AnswerBatchSubmitJobs(const grpc::CallbackServerContext& context,
+                                               const v1::BatchSubmitJobsRequest& request,
                                                v1::BatchSubmitJobsResponse* response) {
   const int count = request.requests_size();
   Violations violations;
@@ -123,6 +160,7 @@ absl::Status JobService::AnswerBatchSubmitJobs(const v1::BatchSubmitJobsRequest&
     }
   }
   JOBPOOL_RETURN_IF_ERROR(Refuse(violations.ToStatus(), static_cast<size_t>(count)));
+  if (!specs.empty()) SetCaller(context, specs.front());
   if (request.validate_only()) {
     JOBPOOL_ASSIGN_OR_RETURN(const std::vector<JobRecord> records,
                              pipeline_.admission().Validate(std::move(specs)));
@@ -137,7 +175,7 @@ absl::Status JobService::AnswerBatchSubmitJobs(const v1::BatchSubmitJobsRequest&
 
 grpc::ServerUnaryReactor* JobService::RunJob(grpc::CallbackServerContext* context,
                                              const v1::RunJobRequest* request, v1::Job* response) {
-  absl::StatusOr<JobSpec> spec = Decode(*request);
+  absl::StatusOr<JobSpec> spec = Decode(*context, *request);
   const bool validate_only = request->validate_only();
   const bool detach = request->detach();
   context->GetRpcAllocatorState()->FreeRequest();
@@ -174,27 +212,23 @@ grpc::ServerUnaryReactor* JobService::ListJobs(grpc::CallbackServerContext*,
 
 absl::Status JobService::AnswerListJobs(const v1::ListJobsRequest& request, v1::ListJobsResponse* response) {
   Violations violations;
-  const size_t page_size = DecodePageSize(request.page_size(), kDefaultPageSize, kMaxPageSize, violations);
-  std::optional<ListKey> after;
-  if (!request.page_token().empty()) {
-    const std::optional<std::string> position = ReadPageToken(kListJobs, request.page_token());
-    if (position.has_value()) after = DecodeListKey(*position);
-    if (!after.has_value()) violations.Add("page_token", "is not the next_page_token of such a call");
-  }
+  const JobQuery query = DecodeQuery(request, violations);
   JOBPOOL_RETURN_IF_ERROR(violations.ToStatus());
-  JOBPOOL_ASSIGN_OR_RETURN(const JobPage page, pipeline_.reader().List(after, page_size));
+  JOBPOOL_ASSIGN_OR_RETURN(const JobPage page, pipeline_.reader().List(query));
+  const JobPosition* next = page.next.has_value() ? &*page.next : nullptr;
   size_t bytes = 0;
   for (size_t i = 0; i < page.jobs.size(); ++i) {
     v1::Job* const job = response->add_jobs();
     EncodeJob(page.jobs[i].Snapshot(), JobView::kWithoutResult, job);
     bytes += job->ByteSizeLong() + 8;  // 8: more than its tag and length
-    const bool full = bytes > kMaxAnswerBytes && i > 0;
-    if (full) response->mutable_jobs()->RemoveLast();
-    if (full || (page.more && i + 1 == page.jobs.size())) {
-      response->set_next_page_token(
-          MakePageToken(kListJobs, EncodeListKey(page.jobs[full ? i - 1 : i].Key())));
+    if (bytes > kMaxAnswerBytes && i > 0) {
+      response->mutable_jobs()->RemoveLast();
+      next = &page.jobs[i - 1].position;
       break;
     }
+  }
+  if (next != nullptr) {
+    response->set_next_page_token(MakePageToken(ListOf(request), query.order.Encode(*next)));
   }
   return absl::OkStatus();
 }
@@ -317,5 +351,13 @@ grpc::ServerUnaryReactor* JobService::DeleteJob(grpc::CallbackServerContext*,
     return pipeline_.control().Delete(id);
   });
 }
+
+grpc::ServerWriteReactor<v1::WatchJobsResponse>* JobService::WatchJobs(grpc::CallbackServerContext*,
+                                                                       const v1::WatchJobsRequest* request) {
+  return WatchJobsCall::Start(pipeline_.watches(), watch_epoch_, resources_, CallCount(*watch_jobs_),
+                              *request);
+}
+
+void JobService::Shutdown() { pipeline_.watches().Shutdown(); }
 
 }  // namespace jobpool

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 
 #include "absl/status/status.h"
@@ -43,15 +44,24 @@ class JobService final : public v1::JobService::CallbackService {
   grpc::ServerUnaryReactor* DeleteJob(grpc::CallbackServerContext* context,
                                       const v1::DeleteJobRequest* request,
                                       google::protobuf::Empty* response) override;
+  grpc::ServerWriteReactor<v1::WatchJobsResponse>* WatchJobs(grpc::CallbackServerContext* context,
+                                                             const v1::WatchJobsRequest* request) override;
+
+  /// Ends every call of WatchJobs when it has told what has happened so far, also
+  /// those that are yet to come.
+  void Shutdown();
 
  private:
   template <typename Request>
-  absl::StatusOr<JobSpec> Decode(const Request& request);
+  absl::StatusOr<JobSpec> Decode(const grpc::CallbackServerContext& context, const Request& request);
+  void SetCaller(const grpc::CallbackServerContext& context, JobSpec& spec) const;
   // Counts it where it is a refusal.
   absl::Status Refuse(absl::Status status, size_t jobs);
   absl::Status Validate(JobSpec spec, v1::Job* response);
-  absl::Status AnswerSubmitJob(const v1::SubmitJobRequest& request, v1::Job* response);
-  absl::Status AnswerBatchSubmitJobs(const v1::BatchSubmitJobsRequest& request,
+  absl::Status AnswerSubmitJob(const grpc::CallbackServerContext& context,
+                               const v1::SubmitJobRequest& request, v1::Job* response);
+  absl::Status AnswerBatchSubmitJobs(const grpc::CallbackServerContext& context,
+                                     const v1::BatchSubmitJobsRequest& request,
                                      v1::BatchSubmitJobsResponse* response);
   absl::Status AnswerListJobs(const v1::ListJobsRequest& request, v1::ListJobsResponse* response);
   absl::Status AnswerUpdateJob(const v1::UpdateJobRequest& request, v1::Job* response);
@@ -59,6 +69,7 @@ class JobService final : public v1::JobService::CallbackService {
 
   Pipeline& pipeline_;
   const CallResources resources_;
+  const uint64_t watch_epoch_;
 
   // Calls that can be open for long, or come in great number, do not keep their requests.
   FreeableMessages<v1::SubmitJobRequest, v1::Job> submit_job_messages_;
@@ -76,6 +87,7 @@ class JobService final : public v1::JobService::CallbackService {
   const std::unique_ptr<MethodMetrics> retry_job_;
   const std::unique_ptr<MethodMetrics> explain_job_;
   const std::unique_ptr<MethodMetrics> delete_job_;
+  const std::unique_ptr<MethodMetrics> watch_jobs_;
 };
 
 }  // namespace jobpool

@@ -4,23 +4,17 @@
 
 #include "server/job/errors.h"
 #include "server/service/job_codec.h"
-#include "server/service/status_codec.h"
 
 namespace jobpool {
 
 grpc::ServerUnaryReactor* RunJobCall::Start(Pipeline& pipeline, CallMemory& memory, const CallCount& count,
                                             JobSpec spec, bool detach, v1::Job* response) {
   const std::shared_ptr<RunJobCall> call(new RunJobCall(pipeline, memory, count, detach, response));
-  absl::Status taken;
-  {
-    MutexLock lock(call->mu_);
-    call->grpc_reference_ = call;
-    taken = call->held_.Take(CallMemory::kOpenCallBytes);
-  }
-  if (taken.ok()) {
+  call->Share();
+  if (const absl::Status held = call->HoldOpen(); held.ok()) {
     call->Submit(std::move(spec));
   } else {
-    call->FinishOnce(taken);
+    call->FinishOnce(held);
   }
   return call.get();
 }
@@ -38,45 +32,33 @@ void RunJobCall::Submit(JobSpec spec) {
   if (submission->duplicate) owns_job_ = false;
 }
 
-void RunJobCall::OnJobEnd(const EndedJob& job) { FinishOnce(absl::OkStatus(), job); }
+void RunJobCall::OnJobEnd(const EndedJob& job) {
+  {
+    MutexLock lock(mu_);
+    if (!ClaimFinish()) return;
+    job_.reset();
+    EncodeJob({*job, job->outcome->progress}, JobView::kFull, response_);
+    // The estimate is at hand, and enough for what is small.
+    if (job->Bytes() > CallMemory::kSmallMessageBytes && !held_.TakeMessage(response_->ByteSizeLong()).ok()) {
+      MakeBrief(response_);
+    }
+  }
+  FinishWith(absl::OkStatus());
+}
 
 void RunJobCall::OnCancel() {
   std::shared_ptr<LiveJob> job;
   bool owned = false;
   {
     MutexLock lock(mu_);
-    job = job_;
+    if (!ClaimFinish()) return;
+    job = std::move(job_);
     owned = owns_job_;
   }
-  FinishOnce(CallCancelledError());
+  FinishWith(CallCancelledError());
   if (job == nullptr) return;
   job->RemoveWaiter(this);
   if (owned) pipeline_.control().Cancel(job, CancelReason::kCallerGone);
-}
-
-void RunJobCall::OnDone() {
-  std::shared_ptr<RunJobCall> self;  // let go of after the lock
-  MutexLock lock(mu_);
-  self = std::move(grpc_reference_);
-}
-
-void RunJobCall::FinishOnce(const absl::Status& status, const EndedJob& job) {
-  {
-    MutexLock lock(mu_);
-    if (finished_) return;
-    finished_ = true;
-    job_.reset();
-    if (job != nullptr) {
-      EncodeJob({*job, job->outcome->progress}, JobView::kFull, response_);
-      // The estimate is at hand, and enough for what is small.
-      if (job->Bytes() > CallMemory::kSmallMessageBytes &&
-          !held_.TakeMessage(response_->ByteSizeLong()).ok()) {
-        MakeBrief(response_);
-      }
-    }
-  }
-  count_.Done(status);
-  Finish(ToGrpcStatus(status));
 }
 
 }  // namespace jobpool

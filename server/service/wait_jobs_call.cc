@@ -8,7 +8,6 @@
 #include "absl/strings/str_cat.h"
 #include "server/job/errors.h"
 #include "server/service/job_codec.h"
-#include "server/service/status_codec.h"
 #include "server/service/time_codec.h"
 
 namespace jobpool {
@@ -63,13 +62,10 @@ grpc::ServerUnaryReactor* WaitJobsCall::Start(Notifier& notifier, const CallReso
   WaitArguments arguments = Decode(context, request, notifier.Now(), violations);
   context.GetRpcAllocatorState()->FreeRequest();
   absl::Status status = violations.ToStatus();
-  {
-    MutexLock lock(call->mu_);
-    call->grpc_reference_ = call;
-    if (status.ok()) {
-      const size_t ids_bytes = arguments.ids.size() * (sizeof(std::string) + kMaxIdBytes);
-      status = call->held_.Take(CallMemory::kOpenCallBytes + static_cast<int64_t>(ids_bytes));
-    }
+  call->Share();
+  if (status.ok()) {
+    const size_t ids_bytes = arguments.ids.size() * (sizeof(std::string) + kMaxIdBytes);
+    status = call->HoldOpen(static_cast<int64_t>(ids_bytes));
   }
   if (!status.ok()) {
     call->FinishOnce(status);
@@ -113,43 +109,28 @@ void WaitJobsCall::Wait(const WaitArguments& arguments) {
 
 void WaitJobsCall::Answer(bool timed_out) {
   absl::Status status;
+  std::shared_ptr<Join> join;  // let go of after the lock
   {
     MutexLock lock(mu_);
-    if (finished_) return;
-    EncodeJobs(join_->jobs(), response_->mutable_jobs());
+    if (!ClaimFinish()) return;
+    join = std::move(join_);
+    EncodeJobs(join->jobs(), response_->mutable_jobs());
     response_->set_timed_out(timed_out);
     status = held_.TakeMessage(response_->ByteSizeLong());
     if (!status.ok()) response_->Clear();
   }
-  FinishOnce(status);
+  FinishWith(status);
 }
 
 void WaitJobsCall::OnCancel() {
   std::shared_ptr<Join> join;
   {
     MutexLock lock(mu_);
-    join = join_;
-  }
-  FinishOnce(CallCancelledError());
-  if (join != nullptr) join->Abandon();
-}
-
-void WaitJobsCall::OnDone() {
-  std::shared_ptr<WaitJobsCall> self;  // let go of after the lock
-  MutexLock lock(mu_);
-  self = std::move(grpc_reference_);
-}
-
-void WaitJobsCall::FinishOnce(const absl::Status& status) {
-  std::shared_ptr<Join> join;  // let go of after the lock
-  {
-    MutexLock lock(mu_);
-    if (finished_) return;
-    finished_ = true;
+    if (!ClaimFinish()) return;
     join = std::move(join_);
   }
-  count_.Done(status);
-  Finish(ToGrpcStatus(status));
+  FinishWith(CallCancelledError());
+  if (join != nullptr) join->Abandon();
 }
 
 }  // namespace jobpool

@@ -10,9 +10,8 @@
 
 #include "absl/status/status.h"
 #include "jobpool/v1/job_service.pb.h"
-#include "server/base/mutex.h"
 #include "server/pipeline/notifier.h"
-#include "server/service/call.h"
+#include "server/service/open_call.h"
 #include "server/workers/service_pool.h"
 
 namespace jobpool {
@@ -26,9 +25,8 @@ struct WaitArguments {
 
 /// One call of WaitJobs. Looks the jobs up, and encodes them, on SERVICE threads.
 ///
-/// gRPC and the join both hold it, as with RunJobCall.
-class WaitJobsCall final : public grpc::ServerUnaryReactor,
-                           public std::enable_shared_from_this<WaitJobsCall> {
+/// The join holds it too.
+class WaitJobsCall final : public OpenCall<WaitJobsCall, grpc::ServerUnaryReactor> {
  public:
   /// `notifier` outlives the call; `request` and `response` are gRPC's
   /// and live until OnDone.
@@ -37,33 +35,21 @@ class WaitJobsCall final : public grpc::ServerUnaryReactor,
                                          const v1::WaitJobsRequest& request, v1::WaitJobsResponse* response);
 
   void OnCancel() override;
-  void OnDone() override;
 
  private:
   WaitJobsCall(Notifier& notifier, const CallResources& resources, const CallCount& count,
                v1::WaitJobsResponse* response)
-      : notifier_(notifier),
-        pool_(resources.pool),
-        count_(count),
-        held_(resources.memory),
-        response_(response) {}
+      : OpenCall(count, resources.memory), notifier_(notifier), pool_(resources.pool), response_(response) {}
 
   void Wait(const WaitArguments& arguments);
   void Answer(bool timed_out);
-  void FinishOnce(const absl::Status& status);
   bool InternalInlineable() override { return true; }  // as in RunJobCall
 
   Notifier& notifier_;
   ServicePool& pool_;
-  const CallCount count_;
-
-  Mutex mu_;
-  HeldMemory held_ ABSL_GUARDED_BY(mu_);
-  bool finished_ ABSL_GUARDED_BY(mu_) = false;
   v1::WaitJobsResponse* const response_ ABSL_PT_GUARDED_BY(mu_);  // valid until finished_
   std::shared_ptr<Join> join_ ABSL_GUARDED_BY(mu_);
-  std::optional<bool> timed_out_ ABSL_GUARDED_BY(mu_);                 // set: the join is over
-  std::shared_ptr<WaitJobsCall> grpc_reference_ ABSL_GUARDED_BY(mu_);  // until OnDone
+  std::optional<bool> timed_out_ ABSL_GUARDED_BY(mu_);  // set: the join is over
 };
 
 }  // namespace jobpool

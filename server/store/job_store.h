@@ -9,22 +9,18 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/job/job_record.h"
+#include "server/query/job_query.h"
 
 namespace jobpool {
 
 /// A record that is not changed any more.
 using EndedJob = std::shared_ptr<const JobRecord>;
 
-/// A place in the list of all jobs, which is newest first: by `create_time`,
-/// then by id. Total, since ids are unique; stable, since both never change.
-struct ListKey {
-  absl::Time create_time;
-  std::string id;
-
-  /// Whether a job with the key `a` is listed before one with `b`.
-  static bool Before(absl::Time a_time, const std::string& a_id, absl::Time b_time, const std::string& b_id) {
-    return a_time != b_time ? a_time > b_time : a_id > b_id;
-  }
+/// Ended jobs that a query found.
+struct StoredPage {
+  std::vector<EndedJob> jobs;  // in the query's order
+  /// Nothing: no others match. Else the place up to which it has looked.
+  std::optional<JobPosition> looked_up_to;
 };
 
 /// Where jobs are kept once they have ended, until they expire. (Live jobs are
@@ -41,10 +37,7 @@ class JobStore {
   /// Null: not kept.
   virtual absl::StatusOr<EndedJob> Get(const std::string& id) const = 0;
 
-  /// At most `limit` jobs in list order, the first that come after `after`;
-  /// from the beginning without it.
-  virtual absl::StatusOr<std::vector<EndedJob>> List(const std::optional<ListKey>& after,
-                                                     size_t limit) const = 0;
+  virtual absl::StatusOr<StoredPage> List(const JobQuery& query) const = 0;
 
   /// Forgets a job. Returns whether it was kept.
   virtual absl::StatusOr<bool> Delete(const std::string& id) = 0;

@@ -1,15 +1,22 @@
 #include "server/store/memory_store.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace jobpool {
+namespace {
+
+// Whoever ends a job waits for that long at most.
+constexpr size_t kLookedAtUnderLock = 2'500;
+
+}  // namespace
 
 absl::Status MemoryStore::Put(EndedJob job) {
   const size_t bytes = job->Bytes();
   std::vector<EndedJob> dropped;  // let go of after the lock
   MutexLock lock(mu_);
   bytes_ += bytes;
-  listed_.insert(job.get());
+  index_.Insert(job.get());
   expiring_.insert(job.get());
   jobs_.insert(std::move(job));
   dropped = RemoveBeyond();
@@ -36,15 +43,21 @@ absl::StatusOr<EndedJob> MemoryStore::Get(const std::string& id) const {
   return found != jobs_.end() ? *found : nullptr;
 }
 
-absl::StatusOr<std::vector<EndedJob>> MemoryStore::List(const std::optional<ListKey>& after,
-                                                        size_t limit) const {
-  std::vector<EndedJob> page;
-  MutexLock lock(mu_);
-  auto at = after.has_value() ? listed_.upper_bound(*after) : listed_.begin();
-  for (; at != listed_.end() && page.size() < limit; ++at) {
-    page.push_back(*jobs_.find(absl::string_view((*at)->id)));
+absl::StatusOr<StoredPage> MemoryStore::List(const JobQuery& query) const {
+  StoredPage page;
+  JobQuery next = query;
+  for (size_t looked_at = 0;;) {
+    next.limit = query.limit - page.jobs.size();
+    next.max_looked_at = std::min(query.max_looked_at - looked_at, kLookedAtUnderLock);
+    MutexLock lock(mu_);
+    JobIndex::Found found = index_.List(next);
+    for (const JobRecord* job : found.jobs) page.jobs.push_back(*jobs_.find(absl::string_view(job->id)));
+    looked_at += found.looked_at;
+    next.after = found.looked_up_to;
+    if (next.after.has_value() && page.jobs.size() < query.limit && looked_at < query.max_looked_at) continue;
+    page.looked_up_to = std::move(found.looked_up_to);
+    return page;
   }
-  return page;
 }
 
 absl::StatusOr<bool> MemoryStore::Delete(const std::string& id) {
@@ -66,7 +79,7 @@ absl::StatusOr<size_t> MemoryStore::DeleteExpired(absl::Time now, size_t limit) 
 }
 
 EndedJob MemoryStore::Remove(const JobRecord* job) {
-  listed_.erase(job);
+  index_.Erase(job);
   expiring_.erase(job);
   const auto found = jobs_.find(absl::string_view(job->id));
   EndedJob removed = *found;

@@ -9,6 +9,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/string_view.h"
 #include "server/base/mutex.h"
+#include "server/query/job_index.h"
 #include "server/store/job_store.h"
 
 namespace jobpool {
@@ -26,8 +27,7 @@ class MemoryStore final : public JobStore {
 
   absl::Status Put(EndedJob job) override;
   absl::StatusOr<EndedJob> Get(const std::string& id) const override;
-  absl::StatusOr<std::vector<EndedJob>> List(const std::optional<ListKey>& after,
-                                             size_t limit) const override;
+  absl::StatusOr<StoredPage> List(const JobQuery& query) const override;
   absl::StatusOr<bool> Delete(const std::string& id) override;
   absl::StatusOr<size_t> DeleteExpired(absl::Time now, size_t limit) override;
 
@@ -45,18 +45,6 @@ class MemoryStore final : public JobStore {
     template <typename A, typename B>
     bool operator()(const A& a, const B& b) const {
       return Id(a) == Id(b);
-    }
-  };
-  struct ListOrder {
-    using is_transparent = void;
-    bool operator()(const JobRecord* a, const JobRecord* b) const {
-      return ListKey::Before(a->create_time, a->id, b->create_time, b->id);
-    }
-    bool operator()(const ListKey& a, const JobRecord* b) const {
-      return ListKey::Before(a.create_time, a.id, b->create_time, b->id);
-    }
-    bool operator()(const JobRecord* a, const ListKey& b) const {
-      return ListKey::Before(a->create_time, a->id, b.create_time, b.id);
     }
   };
   struct ExpiryOrder {
@@ -78,7 +66,7 @@ class MemoryStore final : public JobStore {
   size_t max_bytes_ ABSL_GUARDED_BY(mu_);
   size_t bytes_ ABSL_GUARDED_BY(mu_) = 0;
   absl::flat_hash_set<EndedJob, IdHash, IdEq> jobs_ ABSL_GUARDED_BY(mu_);
-  absl::btree_set<const JobRecord*, ListOrder> listed_ ABSL_GUARDED_BY(mu_);
+  JobIndex index_ ABSL_GUARDED_BY(mu_);
   absl::btree_set<const JobRecord*, ExpiryOrder> expiring_ ABSL_GUARDED_BY(mu_);
 };
 

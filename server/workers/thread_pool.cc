@@ -64,12 +64,10 @@ bool ThreadPool::Replace(uint64_t thread_id) {
     lost->replaced.store(true);
     ++replaced_;
     CountThread(-1);
-    if (!stopping_) {
-      if (threads_ < size_.min_threads) {
-        StartWorker();
-      } else if (source_.HasWork()) {
-        WakeOrStartWorker();
-      }
+    if (!stopping_ && threads_ < size_.min_threads) {
+      StartWorker();
+    } else if (!stopping_ && source_.HasWork()) {
+      WakeOrStartWorker();
     }
   }
   registry_.Retire(thread_id);

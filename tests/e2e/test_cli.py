@@ -220,8 +220,10 @@ class Statuses(CliTest):
 
     def test_help_and_version(self):
         for command in ("", "run", "submit", "wait", "join", "jobs", "jobs list", "jobs get", "jobs cancel",
-                        "jobs delete", "jobs rename", "threads", "threads list", "threads get", "threads rename",
-                        "threads count", "active-count", "pools", "pools list", "pools get", "echo", "completion", "help"):
+                        "jobs delete", "jobs rename", "jobs retry", "jobs explain", "jobs update", "threads",
+                        "threads list", "threads get", "threads rename", "threads count", "active-count", "pools",
+                        "pools list", "pools get", "pools resize", "pools pause", "pools resume", "pools drain", "echo",
+                        "completion", "help"):
             out = self.cli(*command.split(), "--help", env={"JOBPOOL_SERVER": NOBODY})
             self.assertRegex(out, r"Examples?:", command)
             self.assertEqual(self.stderr, "")
@@ -231,6 +233,38 @@ class Statuses(CliTest):
                                   check=True)
             self.assertRegex(done.stdout, text)
             self.assertEqual(done.stderr, "")
+
+
+class Watch(CliTest):
+    def test_named_jobs_to_their_ends(self):
+        name = self.c.submit(sleep_job(600)).name
+        self.c.running(name)
+        process = self.start("watch", name)
+        self.assertRegex(process.stdout.readline(), rf"^\S+Z {name} RUNNING")
+        self.c.cancel(name)
+        out, err = process.communicate(timeout=PATIENCE)
+        self.assertEqual(process.returncode, 1, err)
+        self.assertRegex(out.splitlines()[-1], rf" {name} CANCELLED .*request")
+        done = self.c.run(noop_job()).name
+        self.assertRegex(self.cli("jobs", "watch", done), rf"^\S+Z {done} SUCCEEDED\n$")
+        self.assertEqual(json.loads(self.cli("-o", "json", "watch", done))["type"], "INITIAL")
+        self.cli("watch", "nobody", status=4)
+
+    def test_goes_on_when_the_connection_breaks(self):
+        server, client = self.both()
+        client.submit(sleep_job(600), job_id="one")
+        process = self.start("--server", server.grpc, "-o", "name", "watch", "--filter", "kind = sleep")
+        self.assertEqual(process.stdout.readline(), "jobs/one\n")
+        server.signal()
+        self.assertEqual(server.wait(), 0)
+        again = self.server(f"--grpc_listen={server.grpc}")  # which does not know the token
+        self.client(again).submit(sleep_job(600), job_id="two")
+        while (heard := process.stdout.readline()) != "jobs/two\n":
+            self.assertEqual(heard, "jobs/one\n")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=PATIENCE)
+        self.assertEqual(process.returncode, 130)
+        self.assertIn("starting again", err)
 
 
 class Look(CliTest):
@@ -380,6 +414,8 @@ class Completion(CliTest):
         self.assertEqual(self.complete("th"), ["threads"])
         self.assertEqual(self.complete("threads", "re"), ["rename"])
         self.assertEqual(self.complete("-o", "json", "jobs", "can"), ["cancel"])
+        self.assertEqual(self.complete("pools", "res"), ["resize", "resume"])
+        self.assertEqual(self.complete("jobs", "update", "a", "--no"), ["--now", "--no-deadline"])
         self.assertEqual(self.complete("run", "p"), ["primes", "pi"])
         self.assertEqual(self.complete("run", "pi", ""), [])
         self.assertEqual(self.complete("run", "--pay"), ["--payload"])
@@ -398,6 +434,8 @@ class Completion(CliTest):
         self.assertEqual(self.complete("wait", "a", name[:-1]), [name])
         self.assertEqual(self.complete("join", name.removeprefix("jobs/")[:-1]), [name.removeprefix("jobs/")])
         self.assertEqual(self.complete("pools", "get", "pools/c"), ["pools/compute"])
+        self.assertEqual(self.complete("pools", "drain", "--wait", "c"), ["compute"])
+        self.assertIn(name, self.complete("jobs", "retry", ""))
         self.assertEqual(self.complete("run", "--pool", "b"), ["blocking"])
         self.assertIn("threads/1", self.complete("threads", "rename", "threads/"))
         self.assertEqual(self.complete("threads", "rename", "threads/1", ""), [])
@@ -415,7 +453,8 @@ class Install(E2eTest):
             self.assertIn("jobpool ", subprocess.run([f"{prefix}/bin/jobpool", "--version"], check=True, text=True,
                                                      capture_output=True, timeout=PATIENCE).stdout)
             self.assertTrue(os.access(f"{prefix}/bin/jobpoold", os.X_OK))
-            for page, words in (("man1/jobpool.1", (r"jobpool jobs list", r"\-\-page\-size", ".SH EXAMPLES")),
+            for page, words in (("man1/jobpool.1", (r"jobpool jobs list", "jobpool pools drain", r"\-\-page\-size",
+                                                    ".SH EXAMPLES")),
                                 ("man8/jobpoold.8", (r"\-\-grpc_listen",))):
                 with open(f"{prefix}/share/man/{page}", encoding="utf-8") as man:
                     text = man.read()

@@ -83,5 +83,86 @@ TEST_F(ListJobsTest, RefusesTokensOfOtherLists) {
   }
 }
 
+TEST_F(ListJobsTest, ListsByFilterAndOrder) {
+  for (int i = 0; i < 20; ++i) {
+    v1::Job job = i % 4 == 0 ? Sleep(3600) : Noop();
+    job.set_priority(i % 3);
+    if (i % 5 == 0) (*job.mutable_labels())["team"] = "a";
+    const std::string name = Submit(job).name();
+    if (i % 4 != 0) Wait(name);
+  }
+  const auto all = [&](const std::string& filter, const std::string& order_by, int page_size) {
+    std::vector<v1::Job> listed;
+    v1::ListJobsRequest request;
+    request.set_filter(filter);
+    request.set_order_by(order_by);
+    request.set_page_size(page_size);
+    do {
+      grpc::ClientContext context;
+      v1::ListJobsResponse response;
+      const grpc::Status status = jobs_->ListJobs(&context, request, &response);
+      EXPECT_TRUE(status.ok()) << status.error_message();
+      listed.insert(listed.end(), response.jobs().begin(), response.jobs().end());
+      request.set_page_token(response.next_page_token());
+    } while (!request.page_token().empty());
+    return listed;
+  };
+  for (const int page_size : {1, 3, 50}) {
+    EXPECT_EQ(all("labels.team = a", "", page_size).size(), 4u);
+    EXPECT_EQ(all("kind = sleep OR labels:team", "", page_size).size(), 8u);
+    EXPECT_EQ(all("state = SUCCEEDED AND end_time:*", "", page_size).size(), 15u);
+    const std::vector<v1::Job> by_priority = all("", "priority desc, create_time", page_size);
+    ASSERT_EQ(by_priority.size(), 20u);
+    for (size_t i = 1; i < by_priority.size(); ++i) {
+      const v1::Job& a = by_priority[i - 1];
+      const v1::Job& b = by_priority[i];
+      EXPECT_TRUE(a.priority() > b.priority() || (a.priority() == b.priority() && a.name() < b.name()));
+    }
+    EXPECT_EQ(all("", "end_time", page_size).size(), 15u);
+  }
+}
+
+TEST_F(ListJobsTest, SaysWhatIsWrongWithAFilterAndAnOrder) {
+  grpc::ClientContext context;
+  v1::ListJobsRequest request;
+  request.set_filter("state = ACTIVE");
+  request.set_order_by("colour");
+  v1::ListJobsResponse response;
+  const grpc::Status status = jobs_->ListJobs(&context, request, &response);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(ReasonOf(Details(status)), v1::INVALID_FIELD);
+  EXPECT_NE(status.error_message().find("filter"), std::string::npos) << status.error_message();
+  EXPECT_NE(status.error_message().find("at character 9: there is no state \"ACTIVE\""), std::string::npos)
+      << status.error_message();
+}
+
+TEST_F(ListJobsTest, ATokenIsForItsFilterAndOrder) {
+  for (int i = 0; i < 3; ++i) Submit(Sleep(3600));
+  v1::ListJobsRequest request;
+  request.set_page_size(1);
+  request.set_filter("daemon = false");
+  request.set_order_by("priority");
+  v1::ListJobsResponse response;
+  grpc::ClientContext first_context;
+  ASSERT_TRUE(jobs_->ListJobs(&first_context, request, &response).ok());
+  ASSERT_FALSE(response.next_page_token().empty());
+  request.set_page_token(response.next_page_token());
+  const auto code_of = [&](const v1::ListJobsRequest& changed) {
+    grpc::ClientContext context;
+    v1::ListJobsResponse ignored;
+    return jobs_->ListJobs(&context, changed, &ignored).error_code();
+  };
+  EXPECT_EQ(code_of(request), grpc::StatusCode::OK);
+  v1::ListJobsRequest larger = request;
+  larger.set_page_size(2);
+  EXPECT_EQ(code_of(larger), grpc::StatusCode::OK);
+  v1::ListJobsRequest other_filter = request;
+  other_filter.set_filter("");
+  EXPECT_EQ(code_of(other_filter), grpc::StatusCode::INVALID_ARGUMENT);
+  v1::ListJobsRequest other_order = request;
+  other_order.set_order_by("priority desc");
+  EXPECT_EQ(code_of(other_order), grpc::StatusCode::INVALID_ARGUMENT);
+}
+
 }  // namespace
 }  // namespace jobpool::testing

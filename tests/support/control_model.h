@@ -83,15 +83,16 @@ class ControlModel {
     bool decided = false;  // abandoned
     bool lost = false;     // and its thread was replaced
   };
-  // In any period of t seconds rate * t, and a tenth of a second's worth.
+  // In any period of t seconds rate * t, and what comes in the time `burst`.
   struct Rate {
+    Time burst = 100'000'000;
     int per_second = 0;
     Time due = kNone;  // of the next on an even grid
 
     Time Interval() const { return 1'000'000'000 / per_second; }
     Time Next() const {
       if (per_second == 0 || due == kNone) return kNone;
-      return due - std::max<Time>(0, 100'000'000 - Interval());
+      return due - std::max<Time>(0, burst - Interval());
     }
     bool Allows(Time at) const { return Next() <= at; }
     void Take(Time at, int64_t events = 1) {
@@ -109,15 +110,16 @@ class ControlModel {
     Time idle_timeout = 0;
     Time stop_grace = 0;
     Rate starts;
-    Rate submits;
-    char state = 'A';  // active, Paused, Draining
+    Rate submits{.burst = 1'000'000'000};
+    bool was_full = false;  // a submission was refused for that
+    char state = 'A';       // active, Paused, Draining
     int lost = 0;
     std::array<int, kPriorities> passed_over{};
   };
   struct KindLimit {
     int max_running = 0;
     Rate starts;
-    Rate submits;
+    Rate submits{.burst = 1'000'000'000};
   };
   struct Update {
     std::optional<std::string> display_name;
@@ -273,6 +275,17 @@ class ControlModel {
       }
     }
     return why;
+  }
+
+  /// Whether QUEUE_FULL is right also if there is room: up to half of the places can be
+  /// kept for those who were refused before.
+  bool MayBeKept(const std::vector<Spec>& specs) const {
+    return std::any_of(specs.begin(), specs.end(), [&](const Spec& spec) {
+      const Pool& pool = pools[spec.pool];
+      const auto places = std::count_if(specs.begin(), specs.end(),
+                                        [&](const Spec& other) { return other.pool == spec.pool; });
+      return pool.was_full && Reserved(spec.pool) + places > pool.max_queued - pool.max_queued / 2;
+    });
   }
 
   void Submit(const std::vector<Spec>& specs) {

@@ -33,10 +33,7 @@ class HookedStore final : public JobStore {
     if (const absl::Status status = Call(before_get, id); !status.ok()) return status;
     return store_.Get(id);
   }
-  absl::StatusOr<std::vector<EndedJob>> List(const std::optional<ListKey>& after,
-                                             size_t limit) const override {
-    return store_.List(after, limit);
-  }
+  absl::StatusOr<StoredPage> List(const JobQuery& query) const override { return store_.List(query); }
   absl::StatusOr<bool> Delete(const std::string& id) override { return store_.Delete(id); }
   absl::StatusOr<size_t> DeleteExpired(absl::Time now, size_t limit) override {
     return store_.DeleteExpired(now, limit);

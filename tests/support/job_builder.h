@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -24,6 +25,17 @@ inline JobRecord MakeRecord(absl::string_view id, int64_t created = 0) {
 
 inline std::shared_ptr<LiveJob> MakeJob(absl::string_view id, int64_t created = 0) {
   return std::make_shared<LiveJob>(MakeRecord(id, created));
+}
+
+/// Gives the job another name.
+inline std::optional<JobSnapshot> Rename(LiveJob& job, absl::string_view name, JobEvents* events = nullptr) {
+  const auto change = [&](JobRecord& record) {
+    auto options = std::make_shared<JobOptions>(record.Options());
+    options->display_name = std::string(name);
+    record.options = std::move(options);
+    return true;
+  };
+  return job.Update(change, events);
 }
 
 inline Outcome MakeOutcome(absl::Time end_time) {

@@ -31,7 +31,7 @@ class BatchTest : public ::testing::Test {
   }
 
   // Live and ended ones.
-  size_t Jobs() { return pipeline_->reader().List(std::nullopt, 1000)->jobs.size(); }
+  size_t Jobs() { return pipeline_->reader().List({.limit = 1000})->jobs.size(); }
 
   int64_t Queued(absl::string_view pool) { return pipeline_->pools().Find(pool)->Load().queued_jobs; }
 
@@ -103,16 +103,16 @@ TEST_F(BatchTest, TheSameRequestMakesOneJob) {
   const auto first = pipeline_->admission().Submit(Named(NoopSpec(), 1));
   ASSERT_TRUE(first.ok());
   EXPECT_FALSE(first->duplicate);
-  const std::string id = first->job.Key().id;
+  const std::string id = first->job.id();
   pipeline_.AwaitEnd(id);
   ASSERT_TRUE(pipeline_.AwaitNoLiveJobs());
   const auto second = pipeline_->admission().Submit(Named(NoopSpec(), 1));
   ASSERT_TRUE(second.ok());
   EXPECT_TRUE(second->duplicate);
-  EXPECT_EQ(second->job.Key().id, id);
+  EXPECT_EQ(second->job.id(), id);
   EXPECT_EQ(second->job.Snapshot().record.state, JobState::kSucceeded);  // as it stands
   EXPECT_EQ(ReasonOf(pipeline_->admission().Submit(Named(NoopSpec(), 1, 7)).status()), "REQUEST_ID_REUSED");
-  EXPECT_NE(pipeline_->admission().Submit(Named(NoopSpec(), 2))->job.Key().id, id);
+  EXPECT_NE(pipeline_->admission().Submit(Named(NoopSpec(), 2))->job.id(), id);
 }
 
 TEST_F(BatchTest, ARefusedRequestIsNotRemembered) {
@@ -121,14 +121,14 @@ TEST_F(BatchTest, ARefusedRequestIsNotRemembered) {
   ASSERT_TRUE(fill.ok());
   const JobSpec spec = Named(SleepSpec(absl::Hours(1)), 1);
   EXPECT_EQ(ReasonOf(pipeline_->admission().Submit(spec).status()), "QUEUE_FULL");
-  ASSERT_TRUE(pipeline_->control().Cancel((*fill)[0].Key().id).ok());
+  ASSERT_TRUE(pipeline_->control().Cancel((*fill)[0].id()).ok());
   const auto again = pipeline_->admission().Submit(spec);
   ASSERT_TRUE(again.ok()) << again.status();
   EXPECT_FALSE(again->duplicate);
 }
 
 TEST_F(BatchTest, ARequestWhoseJobIsGoneDoesNotRunItAgain) {
-  const std::string id = pipeline_->admission().Submit(Named(NoopSpec(), 1))->job.Key().id;
+  const std::string id = pipeline_->admission().Submit(Named(NoopSpec(), 1))->job.id();
   pipeline_.AwaitEnd(id);
   ASSERT_TRUE(pipeline_.AwaitNoLiveJobs());
   ASSERT_TRUE(pipeline_->control().Delete(id).ok());
@@ -139,15 +139,15 @@ TEST_F(BatchTest, EqualRequestsInABatchMakeOneJob) {
   const auto jobs = pipeline_->admission().SubmitAll(
       {Named(NoopSpec(), 1), NoopSpec(), Named(NoopSpec(), 1), Named(NoopSpec(), 2)});
   ASSERT_TRUE(jobs.ok()) << jobs.status();
-  EXPECT_EQ((*jobs)[0].Key().id, (*jobs)[2].Key().id);
-  EXPECT_NE((*jobs)[0].Key().id, (*jobs)[1].Key().id);
-  EXPECT_NE((*jobs)[0].Key().id, (*jobs)[3].Key().id);
+  EXPECT_EQ((*jobs)[0].id(), (*jobs)[2].id());
+  EXPECT_NE((*jobs)[0].id(), (*jobs)[1].id());
+  EXPECT_NE((*jobs)[0].id(), (*jobs)[3].id());
   // The whole batch again, with one more.
   const auto again =
       pipeline_->admission().SubmitAll({Named(NoopSpec(), 1), Named(NoopSpec(), 3), Named(NoopSpec(), 2)});
   ASSERT_TRUE(again.ok());
-  EXPECT_EQ((*again)[0].Key().id, (*jobs)[0].Key().id);
-  EXPECT_EQ((*again)[2].Key().id, (*jobs)[3].Key().id);
+  EXPECT_EQ((*again)[0].id(), (*jobs)[0].id());
+  EXPECT_EQ((*again)[2].id(), (*jobs)[3].id());
   ExpectRefused({Named(NoopSpec(), 4), Named(NoopSpec(), 4, 7)}, "REQUEST_ID_REUSED");
   ExpectRefused({Named(NoopSpec(), 5), Named(NoopSpec(), 1, 7)}, "REQUEST_ID_REUSED");
   EXPECT_FALSE(pipeline_->admission().Submit(Named(NoopSpec(), 5))->duplicate);
@@ -164,7 +164,7 @@ class CountingWaiter final : public Waiter {
 
 TEST_F(BatchTest, WhoAsksAgainIsToldOfTheEnd) {
   const auto waiter = std::make_shared<CountingWaiter>();
-  const std::string id = pipeline_->admission().Submit(Named(SleepSpec(absl::Hours(1)), 1))->job.Key().id;
+  const std::string id = pipeline_->admission().Submit(Named(SleepSpec(absl::Hours(1)), 1))->job.id();
   ASSERT_TRUE(pipeline_->admission().Submit(Named(SleepSpec(absl::Hours(1)), 1), waiter).ok());
   EXPECT_EQ(waiter->ends(), 0);
   ASSERT_TRUE(pipeline_->control().Cancel(id).ok());
@@ -185,7 +185,7 @@ TEST_F(BatchTest, EqualRequestsAtOnceMakeOneJob) {
       callers.emplace_back([&, i] {
         const auto job = pipeline_->admission().Submit(Named(NoopSpec(), round));
         made += job.ok() && !job->duplicate;
-        ids[static_cast<size_t>(i)] = job.ok() ? job->job.Key().id : "";
+        ids[static_cast<size_t>(i)] = job.ok() ? job->job.id() : "";
       });
     }
     for (std::thread& caller : callers) caller.join();
@@ -199,9 +199,9 @@ TEST_F(BatchTest, WhoSeesOneOfABatchSeesAll) {
   std::atomic<int> torn{0};
   std::thread reader([&] {
     while (!stop.load()) {
-      const JobPage page = pipeline_->reader().List(std::nullopt, 1).value();
-      for (const JobHandle& handle : page.jobs) {
-        const std::string id = handle.Key().id;
+      const JobPage page = pipeline_->reader().List({.limit = 1}).value();
+      for (const ListedJob& job : page.jobs) {
+        const std::string id = job.id();
         const std::string other = id.substr(0, id.size() - 1) + (id.back() == 'a' ? 'b' : 'a');
         torn += !pipeline_->reader().Find(other).ok();
       }

@@ -84,6 +84,12 @@ TEST_F(AppTest, UsageErrorsAreALineAndAHint) {
   ExpectUsage({"jobs", "list", "x"},
               "error: The following argument was not expected: x\nTry 'jobpool jobs list --help'.\n");
   ExpectUsage({"jobs", "get"}, "error: NAME is required\nTry 'jobpool jobs get --help'.\n");
+  ExpectUsage({"submit", "noop", "--backoff", "1s"},
+              "error: --backoff requires --attempts\nTry 'jobpool submit --help'.\n");
+  ExpectUsage({"submit", "noop", "--in", "1s", "--at", "2030-01-31T08:00"},
+              "error: --at excludes --in\nTry 'jobpool submit --help'.\n");
+  ExpectUsage({"pools", "drain", "compute", "--timeout", "1s"},
+              "error: --timeout requires --wait\nTry 'jobpool pools drain --help'.\n");
   ExpectUsage({"jobs", "-o", "xml"},
               "error: --output: 'xml' is none of table, json, name\nTry 'jobpool jobs --help'.\n");
   ExpectUsage({"run", "sleep", "2s", "--frob"},
@@ -92,18 +98,37 @@ TEST_F(AppTest, UsageErrorsAreALineAndAHint) {
               "error: argument is not UTF-8: \\xff\nTry 'jobpool --help'.\n");
 }
 
+TEST_F(AppTest, WatchTakesNamesOrAFilter) {
+  for (const std::vector<const char*>& arguments : std::vector<std::vector<const char*>>{
+           {"watch", "a", "b"}, {"jobs", "watch", "--filter", "state = RUNNING", "--changes-only"}}) {
+    const ParsedCommandLine parsed = Parse(arguments);
+    ASSERT_TRUE(parsed.invocation.has_value()) << parsed.error;
+    EXPECT_TRUE(parsed.invocation->command);
+  }
+  ExpectUsage({"watch"}, "error: NAME or --filter is required\nTry 'jobpool watch --help'.\n");
+  ExpectUsage({"jobs", "watch", "a", "--filter", "x"},
+              "error: NAME excludes --filter\nTry 'jobpool jobs watch --help'.\n");
+  ExpectUsage({"watch", "a", "--changes-only"},
+              "error: --changes-only requires --filter\nTry 'jobpool watch --help'.\n");
+}
+
 TEST_F(AppTest, HelpOfEveryCommandHasAnExample) {
   const std::vector<std::vector<const char*>> commands = {{},
                                                           {"run"},
                                                           {"submit"},
                                                           {"wait"},
                                                           {"join"},
+                                                          {"watch"},
+                                                          {"jobs", "watch"},
                                                           {"jobs"},
                                                           {"jobs", "list"},
                                                           {"jobs", "get"},
                                                           {"jobs", "cancel"},
                                                           {"jobs", "delete"},
                                                           {"jobs", "rename"},
+                                                          {"jobs", "retry"},
+                                                          {"jobs", "explain"},
+                                                          {"jobs", "update"},
                                                           {"threads"},
                                                           {"threads", "list"},
                                                           {"threads", "get"},
@@ -113,6 +138,10 @@ TEST_F(AppTest, HelpOfEveryCommandHasAnExample) {
                                                           {"pools"},
                                                           {"pools", "list"},
                                                           {"pools", "get"},
+                                                          {"pools", "resize"},
+                                                          {"pools", "pause"},
+                                                          {"pools", "resume"},
+                                                          {"pools", "drain"},
                                                           {"echo"},
                                                           {"completion"},
                                                           {"help"}};

@@ -15,9 +15,11 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "client/cli/app.h"
 #include "jobpool/v1/job_service.grpc.pb.h"
 #include "jobpool/v1/thread_service.grpc.pb.h"
+#include "tests/support/run_cli.h"
 
 namespace jobpool::cli {
 namespace {
@@ -85,9 +87,23 @@ class FakeJobs : public v1::JobService::Service {
     return grpc::Status::OK;
   }
 
+  /// Each call tells what the test gave for it, and ends as that says.
+  grpc::Status WatchJobs(grpc::ServerContext*, const v1::WatchJobsRequest* request,
+                         grpc::ServerWriter<v1::WatchJobsResponse>* writer) override {
+    const std::lock_guard lock(mu);
+    watch_requests.push_back(*request);
+    if (watches.empty()) return NotFound("jobs/none");
+    const auto [messages, status] = watches.front();
+    watches.erase(watches.begin());
+    for (const v1::WatchJobsResponse& message : messages) writer->Write(message);
+    return status;
+  }
+
   /// Three pages of one job each.
   grpc::Status ListJobs(grpc::ServerContext*, const v1::ListJobsRequest* request,
                         v1::ListJobsResponse* response) override {
+    filter = request->filter();
+    order_by = request->order_by();
     const int page = request->page_token().empty() ? 1 : request->page_token()[0] - '0';
     response->add_jobs()->set_name(absl::StrCat("jobs/", page));
     if (page < 3) response->set_next_page_token(absl::StrCat(page + 1));
@@ -105,8 +121,12 @@ class FakeJobs : public v1::JobService::Service {
   v1::Job::State submitted_as = v1::Job::SUCCEEDED;
   grpc::Status refusal;         // of SubmitJob
   int refused_waits = 0;        // how many WaitJobs are refused first
+  std::string filter;           // of the last ListJobs
+  std::string order_by;         // of the last ListJobs
   std::string ended_meanwhile;  // a job that CancelJob finds ended
-  int raise_once = 0;           // a signal that comes during WaitJobs
+  std::vector<std::pair<std::vector<v1::WatchJobsResponse>, grpc::Status>> watches;
+  std::vector<v1::WatchJobsRequest> watch_requests;
+  int raise_once = 0;  // a signal that comes during WaitJobs
 };
 
 class CommandsTest : public testing::Test {
@@ -121,20 +141,11 @@ class CommandsTest : public testing::Test {
   }
 
   /// Runs the CLI; what it printed is in out_ and err_.
-  ExitStatus Run(std::vector<std::string> arguments) {
-    std::vector<const char*> argv = {"jobpool", "--server", address_.c_str()};
-    for (const std::string& argument : arguments) argv.push_back(argument.c_str());
-    const ParsedCommandLine parsed = ParseCommandLine(static_cast<int>(argv.size()), argv.data());
-    EXPECT_TRUE(parsed.invocation.has_value()) << parsed.error;
-    if (!parsed.invocation) return parsed.status;
-    const auto client = Client::Create(parsed.invocation->server);
-    Session session{.client = **client, .format = parsed.invocation->format};
-    testing::internal::CaptureStdout();
-    testing::internal::CaptureStderr();
-    const ExitStatus status = parsed.invocation->command(session);
-    err_ = testing::internal::GetCapturedStderr();
-    out_ = testing::internal::GetCapturedStdout();
-    return status;
+  ExitStatus Run(const std::vector<std::string>& arguments) {
+    CliRun run = RunCli(address_, arguments);
+    out_ = std::move(run.out);
+    err_ = std::move(run.err);
+    return run.status;
   }
 
   FakeJobs jobs_;
@@ -210,6 +221,56 @@ TEST_F(CommandsTest, WaitTellsHowItWent) {
   EXPECT_EQ(Run({"wait", "good", "unknown"}), ExitStatus::kNotFound);
 }
 
+v1::WatchJobsResponse Told(v1::JobEvent::Type type, v1::Job::State state, const std::string& token) {
+  v1::WatchJobsResponse message;
+  v1::JobEvent* const event = message.add_events();
+  event->set_type(type);
+  event->mutable_job()->set_name("jobs/a");
+  event->mutable_job()->set_state(state);
+  message.set_resume_token(token);
+  return message;
+}
+
+TEST_F(CommandsTest, AWatchGoesOnWhereItBroke) {
+  v1::WatchJobsResponse half = Told(v1::JobEvent::PROGRESS, v1::Job::RUNNING, "");
+  half.mutable_events(0)->mutable_job()->mutable_progress()->set_ratio(0.5);
+  half.mutable_events(0)->mutable_job()->mutable_progress()->set_message("half\x1b");
+  google::rpc::RetryInfo retry;
+  jobs_.watches = {
+      {{Told(v1::JobEvent::INITIAL, v1::Job::QUEUED, "1"), half}, {grpc::StatusCode::UNAVAILABLE, "gone"}},
+      {{Told(v1::JobEvent::CHANGED, v1::Job::RUNNING, "2")},
+       Refusal(grpc::StatusCode::RESOURCE_EXHAUSTED, "too slow", retry)},
+      {{}, {grpc::StatusCode::OUT_OF_RANGE, "expired"}},
+      {{Told(v1::JobEvent::ENDED, v1::Job::SUCCEEDED, "3")}, grpc::Status::OK}};
+  EXPECT_EQ(Run({"watch", "a"}), ExitStatus::kDone);
+  std::vector<std::string> tokens;
+  for (const v1::WatchJobsRequest& request : jobs_.watch_requests) {
+    EXPECT_EQ(request.names(0), "jobs/a");
+    tokens.push_back(request.resume_token());
+  }
+  EXPECT_EQ(tokens, (std::vector<std::string>{"", "1", "2", ""}));
+  std::vector<std::string> lines;
+  for (const absl::string_view line : absl::StrSplit(out_, '\n', absl::SkipEmpty())) {
+    lines.emplace_back(line.substr(line.find(' ') + 1));
+  }
+  EXPECT_EQ(lines, (std::vector<std::string>{"jobs/a QUEUED", "jobs/a RUNNING 50% half\\x1b",
+                                             "jobs/a RUNNING", "jobs/a SUCCEEDED"}));
+  EXPECT_TRUE(absl::StrContains(err_, "starting again")) << err_;
+}
+
+TEST_F(CommandsTest, AWatchTellsHowItWent) {
+  jobs_.watches = {{{Told(v1::JobEvent::ENDED, v1::Job::FAILED, "1")}, grpc::Status::OK}};
+  EXPECT_EQ(Run({"jobs", "watch", "a", "-o", "name"}), ExitStatus::kJobFailed);
+  EXPECT_EQ(out_, "jobs/a\n");
+  jobs_.watches = {{{Told(v1::JobEvent::ENDED, v1::Job::SUCCEEDED, "1")}, grpc::Status::OK}};
+  EXPECT_EQ(Run({"watch", "a", "-o", "json"}), ExitStatus::kDone);
+  EXPECT_TRUE(absl::StrContains(out_, "\"ENDED\"")) << out_;
+  EXPECT_EQ(Run({"watch", "none"}), ExitStatus::kNotFound);
+  jobs_.watches = {{{}, {grpc::StatusCode::UNAVAILABLE, "gone"}}};
+  EXPECT_EQ(Run({"watch", "--filter", "state = RUNNING"}), ExitStatus::kRefused) << "it had not begun";
+  EXPECT_EQ(jobs_.watch_requests.back().filter(), "state = RUNNING");
+}
+
 TEST_F(CommandsTest, AWaitRunsOut) {
   jobs_.Add("jobs/good", v1::Job::SUCCEEDED);
   jobs_.Add("jobs/slow", v1::Job::RUNNING);
@@ -236,6 +297,13 @@ TEST_F(CommandsTest, ListFollowsThePages) {
   EXPECT_FALSE(absl::StrContains(out_, "nextPageToken")) << out_;
   EXPECT_EQ(Run({"jobs"}), ExitStatus::kDone);
   EXPECT_EQ(err_, "more: --all, or --page-token '2'\n");
+}
+
+TEST_F(CommandsTest, EachPageIsAskedForWithTheFilter) {
+  EXPECT_EQ(Run({"jobs", "list", "--all", "--filter", "state = RUNNING", "--order-by", "priority desc"}),
+            ExitStatus::kDone);
+  EXPECT_EQ(jobs_.filter, "state = RUNNING");
+  EXPECT_EQ(jobs_.order_by, "priority desc");
 }
 
 TEST_F(CommandsTest, CancelAllPassesOverAJobThatEnds) {

@@ -4,6 +4,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "client/cli/explanation_text.h"
 #include "client/cli/job_text.h"
 #include "client/cli/output.h"
 #include "client/cli/pool_text.h"
@@ -124,8 +125,8 @@ TEST(JobTextTest, TableShowsAJobInALine) {
   Jobs jobs;
   *jobs.Add() = FinishedJob();
   EXPECT_EQ(JobsTable(jobs, kNow),
-            "NAME    DISPLAY NAME  STATE      KIND    PROGRESS  POOL     AGE  RUN TIME\n"
-            "jobs/a  Job-1         SUCCEEDED  primes  100%      compute  1m   2.250s\n");
+            "NAME    DISPLAY NAME  STATE      KIND    PRIORITY  PROGRESS  POOL     AGE  RUN TIME  READY IN\n"
+            "jobs/a  Job-1         SUCCEEDED  primes  -         100%      compute  1m   2.250s    -\n");
   EXPECT_EQ(JoinedJobsTable(jobs, kNow),
             "NAME    DISPLAY NAME  STATE      KIND    RUN TIME  RESULT\n"
             "jobs/a  Job-1         SUCCEEDED  primes  2.250s    168\n");
@@ -194,6 +195,99 @@ TEST(JobTextTest, DetailsLeaveOutWhatIsNotSet) {
             "ended         2023-11-14T22:13:23.250Z\n");
 }
 
+TEST(JobTextTest, TableShowsWhenAJobBecomesReady) {
+  Jobs jobs;
+  v1::Job& job = *jobs.Add();
+  job.set_name("jobs/a");
+  job.set_state(v1::Job::SCHEDULED);
+  job.set_priority(0);
+  job.mutable_create_time()->set_seconds(1'700'000'090);
+  job.mutable_ready_time()->set_seconds(1'700'000'100 + 90);
+  EXPECT_EQ(JobsTable(jobs, kNow),
+            "NAME    DISPLAY NAME  STATE      KIND  PRIORITY  PROGRESS  POOL  AGE  RUN TIME  READY IN\n"
+            "jobs/a  -             SCHEDULED  -     0         -         -     10s  -         1m\n");
+}
+
+TEST(JobTextTest, DetailsOfAPlan) {
+  v1::Job job;
+  job.set_name("jobs/a");
+  job.set_display_name("Job-1");
+  job.set_state(v1::Job::SCHEDULED);
+  job.mutable_noop();
+  job.set_pool("pools/compute");
+  job.set_priority(9);
+  job.set_retry_of("jobs/b");
+  job.mutable_timeout()->set_seconds(2);
+  job.mutable_retry_policy()->set_max_attempts(3);
+  job.mutable_retry_policy()->mutable_initial_backoff()->set_seconds(1);
+  job.mutable_retry_policy()->mutable_max_backoff()->set_seconds(300);
+  job.mutable_retry_policy()->set_multiplier(2);
+  job.mutable_retry_policy()->set_jitter(0.2);
+  job.mutable_schedule_time()->set_seconds(1'700'000'000);
+  job.mutable_ready_time()->set_seconds(1'700'000'003);
+  job.mutable_deadline_time()->set_seconds(1'700'000'060);
+  v1::Attempt& attempt = *job.add_attempts();
+  attempt.set_number(1);
+  attempt.set_thread_display_name("Thread-1");
+  attempt.set_thread("threads/9");
+  attempt.mutable_start_time()->set_seconds(1'700'000'000);
+  attempt.mutable_end_time()->set_seconds(1'700'000'002);
+  attempt.mutable_error()->set_message("took\x1b longer");
+  attempt.add_stop_steps()->set_action(v1::StopStep::ASKED);
+  attempt.mutable_stop_steps(0)->mutable_time()->set_seconds(1'700'000'001);
+  attempt.add_stop_steps()->set_action(v1::StopStep::ABANDONED);
+  attempt.mutable_stop_steps(1)->mutable_time()->set_seconds(1'700'000'002);
+  job.set_etag("e-1");
+  EXPECT_EQ(JobDetails(job),
+            "name           jobs/a\n"
+            "display name   Job-1\n"
+            "state          SCHEDULED\n"
+            "work           noop\n"
+            "pool           compute\n"
+            "priority       9\n"
+            "retry of       jobs/b\n"
+            "timeout        2s\n"
+            "retries        up to 3 attempts, backoff 1s to 5m, times 2, jitter 0.2\n"
+            "scheduled for  2023-11-14T22:13:20.000Z\n"
+            "ready          2023-11-14T22:13:23.000Z\n"
+            "deadline       2023-11-14T22:14:20.000Z\n"
+            "attempt 1      Thread-1 (threads/9, tid 0, pid 0) 2023-11-14T22:13:20.000Z for 2.000s, "
+            "ASKED 2023-11-14T22:13:21.000Z, ABANDONED 2023-11-14T22:13:22.000Z: took\\x1b longer\n"
+            "etag           e-1\n");
+}
+
+TEST(JobTextTest, SummaryCountsAttemptsWhereThereAreSeveral) {
+  v1::Job job = FinishedJob();
+  job.add_attempts();
+  EXPECT_FALSE(absl::StrContains(RunSummary(job, absl::Seconds(1)), "attempts"));
+  job.add_attempts();
+  EXPECT_TRUE(absl::StrContains(RunSummary(job, absl::Seconds(1)), "\nattempts  2\n"));
+}
+
+TEST(ExplanationTextTest, LeavesOutWhatIsNotSaid) {
+  v1::ExplainJobResponse explanation;
+  explanation.set_name("jobs/a");
+  explanation.set_state(v1::Job::RUNNING);
+  explanation.set_explanation("It runs\x1b.");
+  EXPECT_EQ(ExplanationText(explanation, kNow),
+            "name         jobs/a\nstate        RUNNING\nexplanation  It runs\\x1b.\n");
+  explanation.set_state(v1::Job::QUEUED);
+  explanation.set_wait(v1::ExplainJobResponse::WORKERS);
+  explanation.set_place(3);
+  explanation.mutable_estimated_start_time()->set_seconds(1'700'000'130);
+  explanation.set_basis("its place");
+  explanation.set_drain_rate(0.123456);
+  EXPECT_EQ(ExplanationText(explanation, kNow),
+            "name          jobs/a\n"
+            "state         QUEUED\n"
+            "waits for     WORKERS\n"
+            "explanation   It runs\\x1b.\n"
+            "place         3\n"
+            "should start  2023-11-14T22:15:30.000Z (in 30s)\n"
+            "basis         its place\n"
+            "measured      0.123 starts per second\n");
+}
+
 TEST(ThreadTextTest, TableShowsOsThreadsBelow) {
   v1::ListThreadsResponse response;
   v1::Thread& thread = *response.add_threads();
@@ -213,16 +307,46 @@ TEST(ThreadTextTest, TableShowsOsThreadsBelow) {
             absl::StrCat(table, "\nOS THREAD  NATIVE NAME  CPU TIME\n43         -            0us\n"));
 }
 
-TEST(PoolTextTest, Table) {
-  v1::ListPoolsResponse response;
-  v1::Pool& pool = *response.add_pools();
+v1::Pool DrainingPool() {
+  v1::Pool pool;
   pool.set_name("pools/blocking");
+  pool.set_state(v1::Pool::DRAINING);
   pool.set_max_threads(256);
   pool.set_threads(3);
+  pool.set_retiring_threads(2);
+  pool.set_running_jobs(4);
+  pool.set_queued_jobs(5);
+  pool.set_scheduled_jobs(6);
+  pool.set_max_queued_jobs(1000);
   pool.mutable_idle_timeout()->set_seconds(10);
-  EXPECT_EQ(PoolsTable(response),
-            "NAME            THREADS  IDLE  MIN  MAX  RUNNING  QUEUED  MAX QUEUED  IDLE TIMEOUT\n"
-            "pools/blocking  3        0     0    256  0        0       0           10s\n");
+  return pool;
+}
+
+TEST(PoolTextTest, Table) {
+  v1::ListPoolsResponse response;
+  *response.add_pools() = DrainingPool();
+  EXPECT_EQ(
+      PoolsTable(response),
+      "NAME            STATE     THREADS  IDLE  RETIRING  MIN  MAX  RUNNING  QUEUED  SCHEDULED  MAX QUEUED  "
+      "IDLE TIMEOUT\n"
+      "pools/blocking  DRAINING  3        0     2         0    256  4        5       6          1000        "
+      "10s\n");
+}
+
+TEST(PoolTextTest, Details) {
+  v1::Pool pool = DrainingPool();
+  pool.set_max_starts_per_second(2.5);
+  pool.mutable_stop_grace()->set_seconds(5);
+  EXPECT_EQ(PoolDetails(pool),
+            "name                pools/blocking\n"
+            "state               DRAINING\n"
+            "threads             3 (0 idle, 2 retiring), 0 to 256\n"
+            "idle timeout        10s\n"
+            "running jobs        4\n"
+            "queued jobs         5 and 6 scheduled, of at most 1000\n"
+            "starts per second   at most 2.5\n"
+            "submits per second  any number\n"
+            "stop grace          5s\n");
 }
 
 TEST(ProgressBarTest, BarFollowsTheRatio) {

@@ -10,6 +10,8 @@
 namespace jobpool::cli {
 namespace {
 
+const absl::Time kNow = absl::FromUnixSeconds(1'700'000'000);
+
 WorkArgs Args(std::string kind, std::optional<std::string> argument = std::nullopt) {
   WorkArgs args;
   args.kind = std::move(kind);
@@ -19,13 +21,13 @@ WorkArgs Args(std::string kind, std::optional<std::string> argument = std::nullo
 
 /// The request for `args`, whose error would be a failure of the test.
 v1::SubmitJobRequest Request(const WorkArgs& args) {
-  const auto request = ToSubmitRequest(args);
+  const auto request = ToSubmitRequest(args, kNow);
   EXPECT_TRUE(request.ok()) << request.status();
   return request.value_or(v1::SubmitJobRequest());
 }
 
 void ExpectRefused(const WorkArgs& args, absl::string_view message) {
-  const auto request = ToSubmitRequest(args);
+  const auto request = ToSubmitRequest(args, kNow);
   ASSERT_FALSE(request.ok()) << request->ShortDebugString();
   EXPECT_EQ(request.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_TRUE(absl::StrContains(request.status().message(), message)) << request.status();
@@ -78,6 +80,53 @@ TEST(WorkArgsTest, WhatWasNotGivenIsNotSet) {
   EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(Request(Args("noop")), expected));
 }
 
+TEST(WorkArgsTest, PlansReachTheRequest) {
+  WorkArgs args = Args("noop");
+  args.priority = 0;
+  args.times.in = "1m30s";
+  args.times.deadline = "1d";
+  args.timeout = "2s";
+  args.attempts = 3;
+  args.backoff = "100ms";
+  args.max_backoff = "1m";
+  const v1::Job job = Request(args).job();
+  EXPECT_TRUE(job.has_priority());
+  EXPECT_EQ(job.priority(), 0);
+  EXPECT_EQ(job.schedule_time().seconds(), 1'700'000'090);
+  EXPECT_EQ(job.deadline_time().seconds(), 1'700'086'400);
+  EXPECT_EQ(job.timeout().seconds(), 2);
+  EXPECT_EQ(job.retry_policy().max_attempts(), 3);
+  EXPECT_EQ(job.retry_policy().initial_backoff().nanos(), 100'000'000);
+  EXPECT_EQ(job.retry_policy().max_backoff().seconds(), 60);
+}
+
+TEST(WorkArgsTest, RefusesBadPlansByTheirOption) {
+  WorkArgs args = Args("noop");
+  args.timeout = "soon";
+  ExpectRefused(args, "--timeout: 'soon'");
+  args = Args("noop");
+  args.backoff = "soon";
+  ExpectRefused(args, "--backoff: 'soon'");
+  args = Args("noop");
+  args.max_backoff = "soon";
+  ExpectRefused(args, "--max-backoff: 'soon'");
+  args = Args("noop");
+  args.times.at = "soon";
+  ExpectRefused(args, "--at: 'soon'");
+}
+
+TEST(WorkArgsTest, ARequestThatIsNamedHasNoTimesThatMove) {
+  WorkArgs args = Args("noop");
+  args.request_id = "5f0c6b1e-7a1d-4c0e-9d55-3b1f0e8f2a46";
+  args.times.at = "2030-01-31T08:00:00Z";
+  args.times.deadline = "2030-01-31T09:00:00Z";
+  EXPECT_TRUE(ToSubmitRequest(args, kNow).ok());
+  args.times.deadline = "2h";
+  ExpectRefused(args, "--request-id");
+  args.times = {.at = {}, .in = "1h", .deadline = {}};
+  ExpectRefused(args, "--request-id");
+}
+
 TEST(WorkArgsTest, SeedTakesAllOfItsRange) {
   WorkArgs args = Args("hash", "1");
   args.seed = "18446744073709551615";
@@ -122,32 +171,6 @@ TEST(WorkArgsTest, RefusesBadLabelsAndRetention) {
   args.labels.clear();
   args.retention = "long";
   ExpectRefused(args, "--retention");
-}
-
-TEST(DurationArgTest, TakesDurationsAndBareSeconds) {
-  EXPECT_EQ(*ParseDurationArg("2s"), absl::Seconds(2));
-  EXPECT_EQ(*ParseDurationArg("1m30s"), absl::Seconds(90));
-  EXPECT_EQ(*ParseDurationArg("2"), absl::Seconds(2));
-  EXPECT_EQ(*ParseDurationArg("0.25"), absl::Milliseconds(250));
-  EXPECT_EQ(*ParseDurationArg("0"), absl::ZeroDuration());
-  EXPECT_EQ(*ParseDurationArg("-3"), absl::Seconds(-3));
-  EXPECT_EQ(*ParseDurationArg("7us"), absl::Microseconds(7));
-  EXPECT_EQ(*ParseDurationArg("2d"), absl::Hours(48));
-  EXPECT_EQ(*ParseDurationArg("1.5d"), absl::Hours(36));
-  EXPECT_EQ(*ParseDurationArg("-1d1h30m"), -absl::Minutes(25 * 60 + 30));
-}
-
-TEST(DurationArgTest, RefusesTheRest) {
-  for (const char* text : {"", "s", "2x", "d", "1dx", "1d-2s", "1h2d", "infd", "inf", "-inf", "nan", "2 s",
-                           "1e3", "10000000000000"}) {
-    EXPECT_FALSE(ParseDurationArg(text).ok()) << text;
-  }
-}
-
-TEST(DurationArgTest, NegativeOnesHaveBothPartsOfOneSign) {
-  const google::protobuf::Duration duration = ToProto(absl::Milliseconds(-1500));
-  EXPECT_EQ(duration.seconds(), -1);
-  EXPECT_EQ(duration.nanos(), -500'000'000);
 }
 
 TEST(ResourceNameTest, CompletesBareNamesOnly) {

@@ -85,7 +85,8 @@ TEST(ConfigFileTest, BoundsAreMetAndNotPassed) {
               HasSubstr("pools[0].max_threads: must be 1 to 10000"));
   EXPECT_THAT(Why("pools { name: \"a\" max_threads: 0 }"), HasSubstr("pools[0].max_threads"));
   EXPECT_THAT(Why("pools { name: \"a\" max_threads: 2 min_threads: -1 }"), HasSubstr("pools[0].min_threads"));
-  EXPECT_THAT(Why("pools { name: \"a\" max_threads: 2 min_threads: 3 }"), HasSubstr("must be 0 to 2"));
+  EXPECT_THAT(Why("pools { name: \"a\" max_threads: 2 min_threads: 3 }"),
+              HasSubstr("must be 0 to max_threads"));
   EXPECT_EQ(One("idle_timeout { seconds: 86400 }").idle_timeout, absl::Hours(24));
   EXPECT_THAT(Why("pools { name: \"compute\" idle_timeout { seconds: 86401 } }"),
               HasSubstr("pools[0].idle_timeout"));

@@ -444,11 +444,11 @@ class Sequence {
   }
 
   void CompareList() {
-    const absl::StatusOr<JobPage> page = pipeline().reader().List(std::nullopt, 10'000);
+    const absl::StatusOr<JobPage> page = pipeline().reader().List({.limit = 10'000});
     Expect(page.ok(), "not listed");
     std::multiset<std::string> listed;
     std::multiset<std::string> expected;
-    for (const JobHandle& job : page->jobs) listed.insert(job.Key().id);
+    for (const ListedJob& job : page->jobs) listed.insert(job.id());
     int64_t live = 0;
     for (const ControlModel::Job& job : model_.jobs) {
       if (job.Listed()) expected.insert(job.spec.id);
@@ -663,7 +663,7 @@ class Sequence {
   }
 
   void Submit(std::vector<ControlModel::Spec> specs) {
-    const std::set<std::string> refusals = model_.Refusals(specs);
+    std::set<std::string> refusals = model_.Refusals(specs);
     std::vector<JobHandle> jobs;
     absl::Status status;
     std::shared_ptr<ToldWaiter> waiter;
@@ -682,6 +682,10 @@ class Sequence {
     }
     std::string what = "submit";
     for (const auto& spec : specs) absl::StrAppend(&what, "\n    ", Text(spec));
+    if (ReasonOf(status) == "QUEUE_FULL") {
+      if (refusals.empty() && model_.MayBeKept(specs)) refusals.insert("QUEUE_FULL");
+      for (const auto& spec : specs) model_.pools[spec.pool].was_full = true;
+    }
     ExpectAnswer(status, refusals, what);
     if (!status.ok()) {
       model_.counts.Add("rejected " + ReasonOf(status), static_cast<double>(specs.size()));

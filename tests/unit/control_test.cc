@@ -159,7 +159,7 @@ TEST_F(ControlRaceTest, AJobThatWasDeletedIsGone) {
 
 TEST_F(ControlRaceTest, AJobIsListedOnceWhileItEnds) {
   size_t listed = 0;
-  WhileEnding("mine", [&] { listed = pipeline_->reader().List(std::nullopt, 10)->jobs.size(); });
+  WhileEnding("mine", [&] { listed = pipeline_->reader().List({.limit = 10})->jobs.size(); });
   pipeline_.Submit(NoopSpec("mine"));
   pipeline_->Stop();
   EXPECT_EQ(listed, 1u);

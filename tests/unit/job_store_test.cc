@@ -33,11 +33,11 @@ class JobStoreTest : public ::testing::TestWithParam<StoreKind> {
 
   void Put(EndedJob job) { ASSERT_TRUE(store_->Put(std::move(job)).ok()); }
 
-  std::vector<std::string> Ids(const std::optional<ListKey>& after, size_t limit) {
-    const auto page = store_->List(after, limit);
+  std::vector<std::string> Ids(const std::optional<JobPosition>& after, size_t limit) {
+    const auto page = store_->List({.after = after, .limit = limit});
     EXPECT_TRUE(page.ok()) << page.status();
     std::vector<std::string> ids;
-    for (const EndedJob& job : *page) ids.push_back(job->id);
+    for (const EndedJob& job : page->jobs) ids.push_back(job->id);
     return ids;
   }
 
@@ -142,14 +142,14 @@ TEST_P(JobStoreTest, ListsNewestFirstInPagesOfAnySize) {
   for (const auto& [created, id] : oracle) expected.push_back(id);
   for (const size_t limit : {1, 7, 199, 200, 1000}) {
     Strings ids;
-    std::optional<ListKey> after;
+    std::optional<JobPosition> after;
     for (;;) {
-      const auto page = *store_->List(after, limit);
+      const auto page = store_->List({.after = after, .limit = limit})->jobs;
       EXPECT_LE(page.size(), limit);
       if (page.empty()) break;
       for (const EndedJob& job : page) ids.push_back(job->id);
       ASSERT_LE(ids.size(), expected.size());  // else the pages may have no end
-      after = ListKey{page.back()->create_time, page.back()->id};
+      after = JobPosition{page.back()->create_time, page.back()->id};
     }
     EXPECT_EQ(ids, expected) << limit;
   }
@@ -158,11 +158,11 @@ TEST_P(JobStoreTest, ListsNewestFirstInPagesOfAnySize) {
 
 TEST_P(JobStoreTest, AfterNeedNotBeThere) {
   for (const int64_t created : {1, 3, 5}) Put(MakeEnded(absl::StrCat("j", created), created, 9));
-  EXPECT_EQ(Ids(ListKey{absl::FromUnixSeconds(4), "x"}, 10), (Strings{"j3", "j1"}));
-  EXPECT_EQ(Ids(ListKey{absl::FromUnixSeconds(3), "j3"}, 10), Strings{"j1"});
-  EXPECT_EQ(Ids(ListKey{absl::FromUnixSeconds(3), "j2"}, 10), Strings{"j1"});
-  EXPECT_EQ(Ids(ListKey{absl::FromUnixSeconds(3), "j4"}, 10), (Strings{"j3", "j1"}));
-  EXPECT_TRUE(Ids(ListKey{absl::UnixEpoch(), "j"}, 10).empty());
+  EXPECT_EQ(Ids(JobPosition{absl::FromUnixSeconds(4), "x"}, 10), (Strings{"j3", "j1"}));
+  EXPECT_EQ(Ids(JobPosition{absl::FromUnixSeconds(3), "j3"}, 10), Strings{"j1"});
+  EXPECT_EQ(Ids(JobPosition{absl::FromUnixSeconds(3), "j2"}, 10), Strings{"j1"});
+  EXPECT_EQ(Ids(JobPosition{absl::FromUnixSeconds(3), "j4"}, 10), (Strings{"j3", "j1"}));
+  EXPECT_TRUE(Ids(JobPosition{absl::UnixEpoch(), "j"}, 10).empty());
 }
 
 TEST_P(JobStoreTest, TellsTimesApartThatDifferByANanosecond) {
@@ -219,14 +219,14 @@ TEST_P(JobStoreTest, ServesManyThreads) {
   }
   do {
     std::multiset<std::string> seen;
-    std::optional<ListKey> after;
+    std::optional<JobPosition> after;
     for (;;) {
-      const auto page = *store_->List(after, 9);
+      const auto page = store_->List({.after = after, .limit = 9})->jobs;
       if (page.empty()) break;
       for (const EndedJob& job : page) {
         if (job->id[0] == 's') seen.insert(job->id);
       }
-      after = ListKey{page.back()->create_time, page.back()->id};
+      after = JobPosition{page.back()->create_time, page.back()->id};
     }
     EXPECT_EQ(seen.size(), 50u);
     EXPECT_EQ(std::set<std::string>(seen.begin(), seen.end()).size(), 50u);

@@ -15,7 +15,7 @@ namespace {
 
 std::vector<std::string> Ids(const MemoryStore& store) {
   std::vector<std::string> ids;
-  const std::vector<EndedJob> jobs = *store.List(std::nullopt, 100);
+  const std::vector<EndedJob> jobs = store.List({.limit = 100})->jobs;
   for (const EndedJob& job : jobs) ids.push_back(job->id);
   return ids;
 }

@@ -65,9 +65,10 @@ class NotifierTest : public ::testing::Test {
   JobTable table_{size_t{1} << 30};
   MemoryStore store_{100'000};
   JobReader reader_{table_, store_};
+  JobEvents events_{Clock::Real(), 1000};
   Timer timer_{registry_, clock_};
   JobTimers job_timers_{timer_, [](const auto&) {}, [](const auto&) {}};
-  Completion completion_{table_, store_, job_timers_, metrics_, log_, {"blocking"}};
+  Completion completion_{table_, store_, job_timers_, metrics_, log_, events_, {"blocking"}};
   Notifier notifier_{reader_, timer_, kMaxWaits};
 };
 

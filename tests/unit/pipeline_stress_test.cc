@@ -112,19 +112,20 @@ class PipelineStressTest : public ::testing::Test {
   }
 
   void ListSome(std::mt19937& random) {
-    std::optional<ListKey> after;
+    JobQuery query;
     for (int pages = 0; pages < 3; ++pages) {
-      const auto page = pipeline_->reader().List(after, 1 + random() % 20);
+      query.limit = 1 + random() % 20;
+      const auto page = pipeline_->reader().List(query);
       ASSERT_TRUE(page.ok());
-      for (const JobHandle& job : page->jobs) {
-        const ListKey key = job.Key();
-        if (after.has_value()) {
-          EXPECT_TRUE(ListKey::Before(after->create_time, after->id, key.create_time, key.id));
+      for (const ListedJob& job : page->jobs) {
+        if (query.after.has_value()) {
+          EXPECT_TRUE(query.order.Before(*query.after, job.position));
         }
-        after = key;
+        query.after = job.position;
         Check(job.Snapshot());
       }
-      if (!page->more) break;
+      if (!page->next.has_value()) break;
+      query.after = page->next;
     }
   }
 

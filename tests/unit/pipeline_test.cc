@@ -201,16 +201,14 @@ TEST(PipelineTest, ListsLiveAndEndedAsOne) {
   }
   for (const size_t limit : {1, 2, 5, 6, 7}) {
     std::vector<std::string> ids;
-    std::optional<ListKey> after;
-    bool more = true;
-    while (more) {
-      const auto page = pipeline->reader().List(after, limit);
+    JobQuery query{.limit = limit};
+    do {
+      const auto page = pipeline->reader().List(query);
       ASSERT_TRUE(page.ok());
       ASSERT_FALSE(page->jobs.empty());
-      for (const JobHandle& job : page->jobs) ids.push_back(job.Snapshot().record.id);
-      after = page->jobs.back().Key();
-      more = page->more;
-    }
+      for (const ListedJob& job : page->jobs) ids.push_back(job.Snapshot().record.id);
+      query.after = page->next;
+    } while (query.after.has_value());
     EXPECT_EQ(ids, expected) << limit;
   }
 }

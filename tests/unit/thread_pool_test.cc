@@ -59,6 +59,57 @@ class ThreadPoolTest : public ::testing::Test {
   TaskSource source_;
 };
 
+TEST_F(ThreadPoolTest, ALostThreadIsReplacedAndEndsWhenItsWorkReturns) {
+  ThreadPool pool(Threads(0, 1), registry_, source_, clock_);
+  const auto stubborn = Hold(pool);
+  const auto next = Push(pool);
+  EXPECT_TRUE(pool.Replace(stubborn->worker));
+  next->started.Await();  // by another, though there may be one at most
+  EXPECT_NE(next->worker, stubborn->worker);
+  EXPECT_EQ(pool.Load().lost, 1);
+  EXPECT_EQ(pool.Load().beyond_max, 0);
+  EXPECT_EQ(registry_.Find(stubborn->worker)->state, ThreadState::kRetiring);
+  EXPECT_EQ(count(), 2);
+  stubborn->go.Open();
+  EXPECT_TRUE(Eventually([&] { return count() == 1 && pool.Load().lost == 0; }));
+  EXPECT_FALSE(registry_.Find(stubborn->worker).has_value());
+  next->go.Open();
+}
+
+TEST_F(ThreadPoolTest, KeptThreadsAreReplacedWithoutWork) {
+  ThreadPool pool(Threads(2, 2), registry_, source_, clock_);
+  const auto stubborn = Hold(pool);
+  EXPECT_TRUE(pool.Replace(stubborn->worker));
+  EXPECT_TRUE(Eventually([&] { return count() == 3; }));
+  stubborn->go.Open();
+  EXPECT_TRUE(Eventually([&] { return count() == 2; }));
+}
+
+TEST_F(ThreadPoolTest, NoMoreAreReplacedThanItsMaximum) {
+  ThreadPool pool(Threads(0, 1), registry_, source_, clock_);
+  const auto first = Hold(pool);
+  EXPECT_TRUE(pool.Replace(first->worker));
+  EXPECT_FALSE(pool.Replace(first->worker));  // once is enough
+  const auto second = Hold(pool);
+  EXPECT_FALSE(pool.Replace(second->worker));
+  EXPECT_FALSE(pool.Replace(12345));
+  EXPECT_EQ(pool.Load().lost, 1);
+  first->go.Open();
+  EXPECT_TRUE(Eventually([&] { return pool.Load().lost == 0; }));
+  EXPECT_TRUE(pool.Replace(second->worker));
+  second->go.Open();
+}
+
+TEST_F(ThreadPoolTest, StopWaitsForLostThreads) {
+  ThreadPool pool(Threads(0, 1), registry_, source_, clock_);
+  const auto stubborn = Hold(pool);
+  EXPECT_TRUE(pool.Replace(stubborn->worker));
+  std::thread stopper([&] { pool.Stop(); });
+  stubborn->go.Open();
+  stopper.join();
+  EXPECT_EQ(count(), 0);
+}
+
 TEST_F(ThreadPoolTest, MinThreadsAreRegisteredAfterConstruction) {
   for (int round = 0; round < 50; ++round) {
     ThreadPool pool(Threads(3, 5), registry_, source_, clock_);

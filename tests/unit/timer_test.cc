@@ -56,6 +56,46 @@ TEST_F(TimerTest, CallsInTheOrderOfTheirTimes) {
   EXPECT_EQ(said(), "abcd");
 }
 
+TEST_F(TimerTest, TimesOfDayAreMetAmongOthers) {
+  Timer timer(registry_, clock_);
+  timer.AtTime(clock_.Now() + absl::Seconds(2), Say("b"));
+  timer.At(In(absl::Seconds(1)), Say("a"));
+  timer.At(In(absl::Seconds(3)), Say("c"));
+  const Timer::Id dropped = timer.AtTime(clock_.Now() + absl::Seconds(2), Say("x"));
+  EXPECT_TRUE(timer.Cancel(dropped));
+  EXPECT_FALSE(timer.Cancel(dropped));
+  for (const char* expected : {"a", "ab", "abc"}) {
+    clock_.Advance(absl::Seconds(1));
+    Settle(timer);
+    EXPECT_EQ(said(), expected);
+  }
+}
+
+// An operator sets the clock: what is due by it then is called when the timer next wakes.
+TEST_F(TimerTest, TimesOfDayFollowTheClock) {
+  Timer timer(registry_, clock_);
+  const absl::Time noon = clock_.Now() + absl::Hours(3);
+  timer.AtTime(noon, Say("noon"));
+  timer.At(In(absl::Seconds(1)), Say("tick "));
+  clock_.SetNow(noon);
+  clock_.Advance(absl::Seconds(1));
+  Settle(timer);
+  EXPECT_EQ(said(), "tick noon");
+}
+
+TEST_F(TimerTest, ATimeOfDayThatMovesAwayIsNotMet) {
+  Timer timer(registry_, clock_);
+  const absl::Time noon = clock_.Now() + absl::Hours(3);
+  timer.AtTime(noon, Say("noon"));
+  clock_.SetNow(noon - absl::Hours(100));
+  clock_.Advance(absl::Hours(3));
+  Settle(timer);
+  EXPECT_EQ(said(), "");
+  clock_.Advance(absl::Hours(97));
+  Settle(timer);
+  EXPECT_EQ(said(), "noon");
+}
+
 TEST_F(TimerTest, CallsWhenTheTimeHasComeAndNotBefore) {
   Timer timer(registry_, clock_);
   timer.At(In(absl::Seconds(1)), Say("a"));

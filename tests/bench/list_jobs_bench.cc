@@ -1,0 +1,162 @@
+// What a page of 100 jobs takes by how many there are: from the table of live jobs, and from the memory
+// store; found, merged and encoded as ListJobs does it, without gRPC. A query's time must not grow with the
+// number of jobs.
+//
+//   list_jobs_bench [SMALL [LARGE [ROUNDS]]]
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "jobpool/v1/job_service.pb.h"
+#include "server/pipeline/job_reader.h"
+#include "server/service/job_codec.h"
+#include "server/store/memory_store.h"
+
+namespace jobpool {
+namespace {
+
+struct Case {
+  const char* filter;
+  const char* order;
+  bool anywhere = false;  // from a place of its own in each round: those jobs are in no cache
+};
+
+constexpr Case kCases[] = {
+    {"", ""},
+    {"", "", true},
+    {"", "create_time", true},
+    {"", "priority desc"},
+    {"pool = compute", "", true},
+    {"state != FAILED AND priority >= 2", "", true},
+    {"create_time >= 1970-01-01T00:16:00Z create_time < 1970-01-01T00:16:40Z", ""},
+    {"labels.env = prod", "", true},
+    {"labels.team = a", ""},
+    {"display_name = nightly*", ""},
+    {"display_name = nightly-7 AND kind = noop", ""},
+    {"state = RUNNING OR state = FAILED", ""},
+    {"end_time:* AND state = FAILED", "end_time desc"},
+    {"", "end_time desc"},
+    {"daemon = true", "", true},
+};
+
+/// Ten jobs of each size have a team and a name of their own, one in ten an environment; three have begun, or
+/// failed.
+JobRecord MakeJob(int number, int count) {
+  static const auto* const pools = new std::vector<std::shared_ptr<const std::string>>{
+      std::make_shared<const std::string>("blocking"), std::make_shared<const std::string>("compute")};
+  JobRecord job;
+  job.id = absl::StrCat("j", number);
+  job.number = static_cast<uint64_t>(number) + 1;
+  job.work = NoopWork{};
+  job.pool = (*pools)[static_cast<size_t>(number % 2)];
+  job.priority = static_cast<uint8_t>(number % 3 + 3);
+  job.create_time = absl::FromUnixSeconds(0) + absl::Milliseconds(100 * int64_t{number});
+  JobOptions options;
+  if (number % 10 == 3) options.labels.emplace_back("env", "prod");
+  if (number % (count / 10) == 7) {
+    options.display_name = absl::StrCat("nightly-", number);
+    options.labels.emplace_back("team", "a");
+  }
+  if (!options.labels.empty()) job.options = std::make_shared<const JobOptions>(std::move(options));
+  return job;
+}
+
+class Jobs {
+ public:
+  Jobs(int count, bool ended)
+      : span_(absl::Milliseconds(100 * int64_t{count})), store_(static_cast<size_t>(count), SIZE_MAX) {
+    for (int i = 0; i < count; ++i) {
+      JobRecord job = MakeJob(i, count);
+      const bool is_odd_one = i % (count / 3) == 5;
+      if (ended) {
+        Outcome outcome;
+        outcome.end_time = job.create_time + absl::Seconds(1);
+        job.Start({});
+        job.End(is_odd_one ? JobState::kFailed : JobState::kSucceeded, {}, std::move(outcome));
+        if (!store_.Put(std::make_shared<const JobRecord>(std::move(job))).ok()) std::abort();
+      } else {
+        const auto live = std::make_shared<LiveJob>(std::move(job));
+        if (!table_.Insert(live).ok()) std::abort();
+        const auto start = [&] { return live->Start({}, std::make_shared<RunControl>()); };
+        if (is_odd_one && !table_.Change(*live, start)) std::abort();
+      }
+    }
+  }
+
+  absl::Duration Span() const { return span_; }
+
+  /// Microseconds of one page; `*found`: how many jobs it has.
+  double Page(const JobQuery& query, size_t* found) const {
+    const auto began = std::chrono::steady_clock::now();
+    const absl::StatusOr<JobPage> page = reader_.List(query);
+    if (!page.ok()) std::abort();
+    v1::ListJobsResponse response;
+    for (const ListedJob& job : page->jobs) {
+      EncodeJob(job.Snapshot(), JobView::kWithoutResult, response.add_jobs());
+    }
+    const std::string encoded = response.SerializeAsString();
+    *found = page->jobs.size();
+    return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - began).count();
+  }
+
+ private:
+  const absl::Duration span_;  // from the first to the last
+  JobTable table_{INT64_MAX};
+  MemoryStore store_;
+  JobReader reader_{table_, store_};
+};
+
+double Median(std::vector<double> values) {
+  std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2),
+                   values.end());
+  return values[values.size() / 2];
+}
+
+void Compare(const char* what, const Jobs& small, const Jobs& large, int rounds) {
+  for (const Case& each : kCases) {
+    JobQuery query;
+    query.filter = *JobFilter::Parse(each.filter);
+    query.order = *JobOrder::Parse(each.order);
+    query.limit = 100;
+    std::vector<double> times[2];
+    size_t found[2] = {0, 0};
+    std::mt19937 random(42);
+    for (int i = 0; i < rounds; ++i) {  // taking turns, so that what else runs meets both
+      const double place = std::uniform_real_distribution<double>(0.2, 0.8)(random);
+      for (const size_t which : {0, 1}) {
+        const Jobs& jobs = which == 0 ? small : large;
+        if (each.anywhere) query.after = JobPosition{absl::UnixEpoch() + jobs.Span() * place, "j"};
+        times[which].push_back(jobs.Page(query, &found[which]));
+      }
+    }
+    const double medians[2] = {Median(times[0]), Median(times[1])};
+    std::printf("%-5s %-70s %-14s %-8s %7.0f us (%3zu jobs) %7.0f us (%3zu jobs), ratio %.2f\n", what,
+                each.filter, each.order, each.anywhere ? "anywhere" : "begin", medians[0], found[0],
+                medians[1], found[1], medians[1] / medians[0]);
+  }
+}
+
+}  // namespace
+}  // namespace jobpool
+
+int main(int argc, char** argv) {
+  using jobpool::Jobs;
+  const int small = argc > 1 ? std::atoi(argv[1]) : 10'000;
+  const int large = argc > 2 ? std::atoi(argv[2]) : 1'000'000;
+  const int rounds = argc > 3 ? std::atoi(argv[3]) : 101;
+  std::printf("a page of 100 jobs of %d and of %d\n", small, large);
+  for (const bool ended : {false, true}) {
+    const Jobs few(small, ended);
+    const Jobs many(large, ended);
+    jobpool::Compare(ended ? "ended" : "live", few, many, rounds);
+  }
+  std::fflush(stdout);
+  std::_Exit(0);  // rather than free them
+}
