@@ -31,12 +31,11 @@ bool Completion::End(const std::shared_ptr<LiveJob>& job, JobState from, JobStat
   return true;
 }
 
-void Completion::Retried(const LiveJob& job, const absl::Status& error) {
-  const JobRecord record = job.Snapshot().record;
-  const auto kind = static_cast<size_t>(job.kind());
-  CountAttempt(kind, record.attempts.back());
+void Completion::Retried(const JobRecord& job) {
+  const auto kind = static_cast<size_t>(KindOf(job.work));
+  CountAttempt(kind, job.attempts.back());
   metrics_.Retried(kind);
-  log_.Retried(record, error);
+  log_.Retried(job);
 }
 
 void Completion::CountAttempt(size_t kind, const Attempt& attempt) {

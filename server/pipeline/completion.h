@@ -34,8 +34,8 @@ class Completion {
   bool End(const std::shared_ptr<LiveJob>& job, JobState from, JobState end, ResourceUsage usage,
            Outcome how);
 
-  /// An attempt of `job` has failed with `error` and will be followed by another.
-  void Retried(const LiveJob& job, const absl::Status& error);
+  /// The last attempt of `job` has failed and will be followed by another.
+  void Retried(const JobRecord& job);
 
  private:
   void Count(const JobRecord& job, JobState from);

@@ -191,8 +191,9 @@ size_t Control::CancelLaterThan(absl::Time time, CancelReason reason) {
   return CancelWhere(
       [&](const LiveJob& job) {
         const JobState state = job.EndState();
-        if (state == JobState::kScheduled) return job.ReadyTime() > time;
-        return state == JobState::kQueued && pools_.Find(job.pool())->state() == PoolState::kPaused;
+        if (state == JobState::kScheduled && job.ReadyTime() > time) return true;
+        const bool waits = state == JobState::kScheduled || state == JobState::kQueued;
+        return waits && pools_.Find(job.pool())->state() == PoolState::kPaused;
       },
       reason);
 }

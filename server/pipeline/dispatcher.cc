@@ -178,6 +178,7 @@ void Dispatcher::Enqueue(const std::shared_ptr<LiveJob>& job) {
 bool Dispatcher::Withdraw(LiveJob& job) {
   MutexLock lock(mu_);
   if (!queue_.Remove(job)) return false;
+  if (queue_.size() == 0) drain_rate_.End();
   CountReady();
   return true;
 }
@@ -349,7 +350,7 @@ bool Dispatcher::RunOne(RegisteredThread& worker) {
   std::optional<Timer::Id> timeout;
   if (const absl::Duration limit = job->Timeout(); limit != absl::InfiniteDuration()) {
     timeout = to_.timer.At(Later(clock_.Monotonic(), limit), [this, job, control] {
-      const Asked asked = job->AskToEnd(CancelReason::kTimeout, clock_.Now(), control.get(), &to_.events);
+      const Asked asked = job->AskToEnd(CancelReason::kTimeout, clock_.Now(), control.get());
       if (asked.attempt != nullptr) SetGraceTimer(job, control);
     });
   }
@@ -391,14 +392,15 @@ bool Dispatcher::TryRetry(const std::shared_ptr<LiveJob>& job, const RunControl&
                           const Outcome& outcome, ResourceUsage usage) {
   // It was accepted once: a full queue does not keep it out.
   reserved_.fetch_add(1);
-  const bool retried = to_.table.Change(*job, [&] {
-    return job->Retry(control, outcome.end_time, usage, outcome.error, to_.random(), &to_.events);
+  JobRecord retried;
+  const bool changed = to_.table.Change(*job, [&] {
+    return job->Retry(control, outcome.end_time, usage, outcome.error, to_.random(), &to_.events, &retried);
   });
-  if (!retried) {
+  if (!changed) {
     reserved_.fetch_sub(1);
     return false;
   }
-  to_.completion.Retried(*job, outcome.error);
+  to_.completion.Retried(retried);
   AwaitTime(job);
   return true;
 }
@@ -406,7 +408,7 @@ bool Dispatcher::TryRetry(const std::shared_ptr<LiveJob>& job, const RunControl&
 void Dispatcher::Stop(const std::shared_ptr<LiveJob>& job, CancelReason reason) {
   for (;;) {
     const absl::Time now = clock_.Now();
-    const Asked asked = job->AskToEnd(reason, now, nullptr, &to_.events);
+    const Asked asked = job->AskToEnd(reason, now);
     if (asked.attempt != nullptr) SetGraceTimer(job, asked.attempt);
     if (IsEnded(asked.state) || asked.state == JobState::kRunning) return;
     Outcome outcome;
@@ -428,13 +430,20 @@ void Dispatcher::SetGraceTimer(const std::shared_ptr<LiveJob>& job, const Contro
   const absl::Duration grace = options().stop_grace;
   control->SetGraceTimer(
       to_.timer.At(Later(clock_.Monotonic(), grace), [this, job, control] { Abandon(job, control); }));
+  // It may have been decided before there was a timer to cancel, which holds the job.
+  if (!control->decided.load()) return;
+  if (const std::optional<Timer::Id> timer = control->TakeGraceTimer(); timer.has_value()) {
+    to_.timer.Cancel(*timer);
+  }
 }
 
 // The thread is lost to the pool, and the job goes on without it.
 void Dispatcher::Abandon(const std::shared_ptr<LiveJob>& job, const Control& control) {
   if (control->decided.exchange(true)) return;
-  const uint64_t thread_id = job->MarkAbandoned(clock_.Now(), &to_.events);
-  executor_->Replace(thread_id);
+  const uint64_t thread_id = job->MarkAbandoned(clock_.Now());
+  // Where the work has just returned, the thread is not lost.
+  const std::optional<ThreadInfo> thread = to_.registry.Find(thread_id);
+  if (thread.has_value() && thread->job.id == job->id()) executor_->Replace(thread_id);
   to_.metrics.Abandoned(static_cast<size_t>(job->kind()));
   to_.log.Abandoned(job->id(), thread_id);
   FinishAttempt(job, *control, absl::CancelledError("abandoned"), {});

@@ -47,12 +47,12 @@ void JobLog::Ended(const JobRecord& job) {
              outcome.error.ok() ? "" : " error=" + Quoted(outcome.error.message()));
 }
 
-void JobLog::Retried(const JobRecord& job, const absl::Status& error) {
+void JobLog::Retried(const JobRecord& job) {
   if (!Wanted()) return;
   const Attempt& attempt = job.attempts.back();
   Log().info("attempt failed job=jobs/{} display_name={} kind={} attempt={} run_seconds={:.6f} error={}",
              job.id, Quoted(job.DisplayName()), Text(KindName(KindOf(job.work))), attempt.number,
-             absl::ToDoubleSeconds(attempt.end_time - attempt.start_time), Quoted(error.message()));
+             absl::ToDoubleSeconds(attempt.end_time - attempt.start_time), Quoted(attempt.error.message()));
 }
 
 void JobLog::Abandoned(const std::string& id, uint64_t thread_id) {

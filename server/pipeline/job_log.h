@@ -16,8 +16,8 @@ class JobLog {
   void Started(const std::string& id, const std::string& display_name, Kind kind,
                const RegisteredThread& thread);
   void Ended(const JobRecord& job);
-  /// An attempt has failed and will be followed by another.
-  void Retried(const JobRecord& job, const absl::Status& error);
+  /// The last attempt has failed and will be followed by another.
+  void Retried(const JobRecord& job);
   /// A thread did not listen when its job was asked to end. Never left out.
   void Abandoned(const std::string& id, uint64_t thread_id);
 

@@ -116,7 +116,7 @@ bool LiveJob::MakeReady(absl::Time now, JobEvents* events) {
 }
 
 bool LiveJob::Retry(const RunControl& control, absl::Time end_time, ResourceUsage usage,
-                    const absl::Status& error, double random, JobEvents* events) {
+                    const absl::Status& error, double random, JobEvents* events, JobRecord* retried) {
   MutexLock lock(mu_);
   RecordedChange change(events, record_);
   const auto attempts = static_cast<int32_t>(record_.attempts.size());
@@ -129,10 +129,11 @@ bool LiveJob::Retry(const RunControl& control, absl::Time end_time, ResourceUsag
   if (!record_.Retry(end_time, usage, error, ready_time)) return false;
   control_.reset();
   change.Tell(record_, std::nullopt);
+  if (retried != nullptr) *retried = record_;
   return true;
 }
 
-Asked LiveJob::AskToEnd(CancelReason reason, absl::Time now, const RunControl* attempt, JobEvents* events) {
+Asked LiveJob::AskToEnd(CancelReason reason, absl::Time now, const RunControl* attempt) {
   MutexLock lock(mu_);
   if (Ending()) return {control_->ending, nullptr};
   if (record_.state != JobState::kRunning) return {record_.state, nullptr};
@@ -140,19 +141,15 @@ Asked LiveJob::AskToEnd(CancelReason reason, absl::Time now, const RunControl* a
   const bool first = !control_->cancel.cancelled();
   control_->cancel.Cancel(reason);
   if (!first) return {record_.state, nullptr};
-  RecordedChange change(events, record_);
   record_.attempts.back().stop_steps.push_back({StopStep::Action::kAsked, now});
   ++record_.revision;
-  change.Tell(record_, control_->progress.Get());
   return {record_.state, control_};
 }
 
-uint64_t LiveJob::MarkAbandoned(absl::Time now, JobEvents* events) {
+uint64_t LiveJob::MarkAbandoned(absl::Time now) {
   MutexLock lock(mu_);
-  RecordedChange change(events, record_);
   record_.attempts.back().stop_steps.push_back({StopStep::Action::kAbandoned, now});
   ++record_.revision;
-  change.Tell(record_, control_->progress.Get());
   return record_.attempts.back().thread_id;
 }
 

@@ -124,23 +124,21 @@ class LiveJob {
   /// The attempt under `control`, which has been decided, ends with `error`, and the
   /// job is SCHEDULED for another after its backoff (`random`: 0 to 1). Returns false,
   /// and does nothing, if it has had all its attempts, was asked to end for good, or
-  /// would be late for its deadline.
+  /// would be late for its deadline. `retried`: the record as it is then.
   bool Retry(const RunControl& control, absl::Time end_time, ResourceUsage usage, const absl::Status& error,
-             double random, JobEvents* events = nullptr);
+             double random, JobEvents* events = nullptr, JobRecord* retried = nullptr);
 
   /// Asks a RUNNING job to end, and says so on its attempt; in any other state
   /// nothing is done. `attempt`: only if that is the one that runs; null: any.
-  Asked AskToEnd(CancelReason reason, absl::Time now, const RunControl* attempt = nullptr,
-                 JobEvents* events = nullptr);
+  Asked AskToEnd(CancelReason reason, absl::Time now, const RunControl* attempt = nullptr);
 
   /// Says on the attempt that it was abandoned. Returns the id of its thread.
   /// REQUIRES: it has been decided by the caller.
-  uint64_t MarkAbandoned(absl::Time now, JobEvents* events = nullptr);
+  uint64_t MarkAbandoned(absl::Time now);
 
-  /// Applies `change(JobRecord&)`, which returns whether to keep what it did, to a
-  /// copy of the record and makes that the job's. Returns the record as it is then, or
-  /// nothing, without a change, if the job has ended or is about to, or was not
-  /// changed.
+  /// Applies `change(JobRecord&)`, which returns whether to keep what it did to the
+  /// options, priority and state, to a copy of the record and makes these the job's. Returns the record as it
+  /// is then, or nothing, without a change, if the job has ended or is about to, or was not changed.
   template <typename Change>
   std::optional<JobSnapshot> Update(Change change, JobEvents* events = nullptr);
 
@@ -180,8 +178,11 @@ std::optional<JobSnapshot> LiveJob::Update(Change change, JobEvents* events) {
   JobRecord changed = record_;
   if (!change(changed)) return std::nullopt;
   RecordedChange recorded(events, record_);
-  ++changed.revision;
-  record_ = std::move(changed);
+  // The rest is constant, and read without the lock.
+  record_.options = std::move(changed.options);
+  record_.priority = changed.priority;
+  record_.state = changed.state;
+  ++record_.revision;
   JobSnapshot snapshot = SnapshotLocked();
   recorded.Tell(record_, snapshot.progress);
   return snapshot;

@@ -42,21 +42,15 @@ bool Timer::Cancel(const Id& id) {
   return id.index() == 0 ? take(timers_, std::get<0>(id)) : take(timers_of_day_, std::get<1>(id));
 }
 
-absl::Duration Timer::UntilNext() const {
-  absl::Duration until = absl::InfiniteDuration();
-  if (!timers_.empty()) until = absl::FromChrono(timers_.begin()->first.first - clock_.Monotonic());
-  if (!timers_of_day_.empty()) until = std::min(until, timers_of_day_.begin()->first.first - clock_.Now());
-  return until;
-}
-
-std::function<void()> Timer::TakeDue() {
-  const auto take = [](auto& timers) {
-    std::function<void()> due = std::move(timers.begin()->second);
-    timers.erase(timers.begin());
-    return due;
-  };
-  const bool of_day = !timers_of_day_.empty() && timers_of_day_.begin()->first.first <= clock_.Now();
-  return of_day || timers_.empty() ? take(timers_of_day_) : take(timers_);
+Timer::Next Timer::FindNext() const {
+  const MonotonicTime now =
+      clock_.Monotonic();  // first: a clock that goes on meanwhile makes us wake too early
+  MonotonicTime when = timers_.empty() ? MonotonicTime::max() : timers_.begin()->first.first;
+  if (timers_of_day_.empty()) return {when, false};
+  const absl::Duration until = timers_of_day_.begin()->first.first - clock_.Now();
+  const MonotonicTime of_day = until > absl::ZeroDuration() ? Later(now, until) : now;
+  // Where both are due, a time of day comes first.
+  return of_day <= std::max(when, now) ? Next{of_day, true} : Next{when, false};
 }
 
 void Timer::Stop() {
@@ -79,13 +73,21 @@ void Timer::Run() {
     std::function<void()> due;
     {
       MutexLock lock(mu_);
-      for (;;) {
-        if (stopping_) return;
-        const absl::Duration until = UntilNext();
-        if (until <= absl::ZeroDuration()) break;
-        clock_.WaitUntil(changed_, mu_, Later(clock_.Monotonic(), until));
+      Next next = FindNext();
+      while (!stopping_ && next.when > clock_.Monotonic()) {
+        clock_.WaitUntil(changed_, mu_, next.when);
+        next = FindNext();
       }
-      due = TakeDue();
+      if (stopping_) return;
+      const auto take = [&](auto& timers) {
+        due = std::move(timers.begin()->second);
+        timers.erase(timers.begin());
+      };
+      if (next.of_day) {
+        take(timers_of_day_);
+      } else {
+        take(timers_);
+      }
     }
     thread.SetRunning(true);
     due();

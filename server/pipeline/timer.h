@@ -52,9 +52,12 @@ class Timer {
 
   template <typename When>
   Id Add(Timers<When>& timers, When when, std::function<void()> fn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  /// How long it is until a timer is due; nothing, or less: one is.
-  absl::Duration UntilNext() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  std::function<void()> TakeDue() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // When the next timer is due, and which of the two it is of.
+  struct Next {
+    MonotonicTime when;
+    bool of_day;
+  };
+  Next FindNext() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Run();
 
   ThreadRegistry& registry_;

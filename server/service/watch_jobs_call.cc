@@ -68,11 +68,14 @@ WatchSpec Decode(const v1::WatchJobsRequest& request, Violations& violations) {
   return spec;
 }
 
-// Beside what an open call holds: the request, which gRPC keeps, and each id twice, with an index.
+// Beside what an open call holds: the request, which gRPC keeps, and each id twice, with an index; with a
+// filter, those of as many jobs as may match at first.
 int64_t BytesToHold(const v1::WatchJobsRequest& request, const WatchSpec& spec) {
   constexpr size_t kIndexBytes = 64;
   const size_t ids = spec.ids.size() * (2 * (sizeof(std::string) + kMaxIdBytes) + kIndexBytes);
-  return static_cast<int64_t>(request.SpaceUsedLong() + ids);
+  const bool first_states = spec.ids.empty() && !spec.changes_only && !spec.after.has_value();
+  return static_cast<int64_t>(request.SpaceUsedLong() + ids +
+                              (first_states ? kMaxWatchedJobs * kIndexBytes : 0));
 }
 
 }  // namespace

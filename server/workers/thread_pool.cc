@@ -61,6 +61,7 @@ bool ThreadPool::Replace(uint64_t thread_id) {
     const auto lost = std::find_if(workers_.begin(), workers_.end(),
                                    [&](const Worker& worker) { return worker.thread_id == thread_id; });
     if (lost == workers_.end() || lost->replaced.load() || replaced_ >= size_.max_threads) return false;
+    if (std::find(idle_.begin(), idle_.end(), &*lost) != idle_.end()) return false;
     lost->replaced.store(true);
     ++replaced_;
     CountThread(-1);
@@ -129,6 +130,8 @@ bool ThreadPool::AwaitWork(std::list<Worker>::iterator self) {
   if (worker.replaced.load()) {
     --replaced_;
     Retire(self);
+    // It may have been woken for work that it now leaves.
+    if (source_.HasWork() && !stopping_) WakeOrStartWorker();
     return false;
   }
   if (threads_ > size_.max_threads && !stopping_) {

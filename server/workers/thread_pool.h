@@ -56,7 +56,8 @@ class ThreadPool final : public Executor {
   /// The worker on the thread `thread_id` is lost: it ends when its piece of work
   /// returns, and does not count until then, so that another can take its place.
   /// Returns false, and changes nothing, if as many as the pool's maximum are lost
-  /// already, or it is none of the pool's.
+  /// already, or it is none of the pool's that
+  /// is at work.
   bool Replace(uint64_t thread_id);
 
   ThreadPoolLoad Load() const;

@@ -110,7 +110,7 @@ class ControlModel {
     Time idle_timeout = 0;
     Time stop_grace = 0;
     Rate starts;
-    Rate submits{.burst = 1'000'000'000};
+    Rate submits = {.burst = 1'000'000'000};
     bool was_full = false;  // a submission was refused for that
     char state = 'A';       // active, Paused, Draining
     int lost = 0;
@@ -119,7 +119,7 @@ class ControlModel {
   struct KindLimit {
     int max_running = 0;
     Rate starts;
-    Rate submits{.burst = 1'000'000'000};
+    Rate submits = {.burst = 1'000'000'000};
   };
   struct Update {
     std::optional<std::string> display_name;

