@@ -111,8 +111,7 @@ class ControlModel {
     Time stop_grace = 0;
     Rate starts;
     Rate submits = {.burst = 1'000'000'000};
-    bool was_full = false;  // a submission was refused for that
-    char state = 'A';       // active, Paused, Draining
+    char state = 'A';  // active, Paused, Draining
     int lost = 0;
     std::array<int, kPriorities> passed_over{};
   };
@@ -277,17 +276,6 @@ class ControlModel {
     return why;
   }
 
-  /// Whether QUEUE_FULL is right also if there is room: up to half of the places can be
-  /// kept for those who were refused before.
-  bool MayBeKept(const std::vector<Spec>& specs) const {
-    return std::any_of(specs.begin(), specs.end(), [&](const Spec& spec) {
-      const Pool& pool = pools[spec.pool];
-      const auto places = std::count_if(specs.begin(), specs.end(),
-                                        [&](const Spec& other) { return other.pool == spec.pool; });
-      return pool.was_full && Reserved(spec.pool) + places > pool.max_queued - pool.max_queued / 2;
-    });
-  }
-
   void Submit(const std::vector<Spec>& specs) {
     for (const Spec& spec : specs) {
       pools[spec.pool].submits.Take(now);
@@ -318,7 +306,8 @@ class ControlModel {
   void CancelLaterThan(Time time) {
     last_ready = time;
     for (size_t i = 0; i < jobs.size(); ++i) {
-      const bool held = jobs[i].state == JobState::kQueued && pools[jobs[i].spec.pool].state == 'P';
+      const bool waits = jobs[i].state == JobState::kQueued || jobs[i].state == JobState::kScheduled;
+      const bool held = waits && pools[jobs[i].spec.pool].state == 'P';
       if (held) Stop(i, CancelReason::kInterrupted);
       StopIfTooLate(i);
     }

@@ -666,6 +666,9 @@ class Sequence {
 
   void Submit(std::vector<ControlModel::Spec> specs) {
     std::set<std::string> refusals = model_.Refusals(specs);
+    // Places that are kept for those who were refused before (RetrySlots) are beyond the model.
+    const bool crowded = std::any_of(specs.begin(), specs.end(),
+                                     [&](const auto& spec) { return PoolAt(spec.pool).crowded(); });
     std::vector<JobHandle> jobs;
     absl::Status status;
     std::shared_ptr<ToldWaiter> waiter;
@@ -684,10 +687,7 @@ class Sequence {
     }
     std::string what = "submit";
     for (const auto& spec : specs) absl::StrAppend(&what, "\n    ", Text(spec));
-    if (ReasonOf(status) == "QUEUE_FULL") {
-      if (refusals.empty() && model_.MayBeKept(specs)) refusals.insert("QUEUE_FULL");
-      for (const auto& spec : specs) model_.pools[spec.pool].was_full = true;
-    }
+    if (crowded && ReasonOf(status) == "QUEUE_FULL") refusals.insert("QUEUE_FULL");
     ExpectAnswer(status, refusals, what);
     if (!status.ok()) {
       model_.counts.Add("rejected " + ReasonOf(status), static_cast<double>(specs.size()));
