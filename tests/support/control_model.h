@@ -94,9 +94,9 @@ class ControlModel {
       if (per_second == 0 || due == kNone) return kNone;
       return due - std::max<Time>(0, burst - Interval());
     }
-    bool Allows(Time now) const { return Next() <= now; }
-    void Take(Time now, int64_t events = 1) {
-      if (per_second > 0) due = std::max(due, now) + events * Interval();
+    bool Allows(Time at) const { return Next() <= at; }
+    void Take(Time at, int64_t events = 1) {
+      if (per_second > 0) due = std::max(due, at) + events * Interval();
     }
     void Set(int rate) {
       if (rate != per_second) due = kNone;
