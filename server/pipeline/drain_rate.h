@@ -51,7 +51,7 @@ class DrainRate {
         absl::FromChrono(now - times_[first_ % times_.size()]) / static_cast<double>(takes);
     // A stretch that has just begun says little: it moves what was known by its share.
     if (interval_ == absl::ZeroDuration()) return measured;
-    const double weight = std::min(1.0, static_cast<double>(takes) / (kWindow / 4));
+    const double weight = std::min(1.0, 4.0 * static_cast<double>(takes) / kWindow);
     return interval_ * (1 - weight) + measured * weight;
   }
 

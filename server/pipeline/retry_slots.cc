@@ -20,7 +20,7 @@ bool RetrySlots::Admit(uint64_t caller, MonotonicTime now, int64_t places, int64
   if (free < places) return false;
   if (UseSlot(caller, now) || UseSlot(0, now)) return true;
   // Kept: for those who are due, and who will be while a quarter of the queue drains.
-  const int64_t kept = PlacesUntil(Later(now, interval * static_cast<double>(max / 4)));
+  const int64_t kept = PlacesUntil(Later(now, interval * (static_cast<double>(max) / 4)));
   return free - std::min(kept, max / 2) >= places;
 }
 
