@@ -38,6 +38,7 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <unistd.h>
 #include <utility>
 #include <vector>
 
@@ -1064,6 +1065,7 @@ TEST(ControlModelTest, ThePipelineDoesWhatTheModelSays) {
   int64_t whole = 0;
   int64_t steps = 0;
   for (int64_t seed = first; seed < first + seeds; ++seed) {
+    alarm(100);  // the watchdog's, for each sequence anew
     Sequence sequence(static_cast<uint64_t>(seed));
     try {
       whole += sequence.Run();
