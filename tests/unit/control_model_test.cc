@@ -20,7 +20,7 @@
 //     waiters are told twice; an ended job is not stored
 //   control: the etag is not looked at; a new priority without its last place; an update that does not arm
 //   the
-//     timers; one that makes a job ready and keeps it among the scheduled
+//     timers; one that makes a job ready and does not queue it
 //   admission, timer, thread_pool: a refused batch keeps places; a deadline that has passed is accepted; an
 //     earlier timer wakes nobody; threads beyond the maximum stay; idle threads never end
 // Out of its reach is what needs two things at the same moment (a timeout that meets its attempt's end), and
