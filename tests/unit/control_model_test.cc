@@ -5,24 +5,21 @@
 // JOBPOOL_MODEL_SEEDS: how many sequences; JOBPOOL_MODEL_FIRST_SEED: where to begin.
 //
 // Faults that were put in one at a time, each found within the 300 sequences of a plain run:
-//   job_queue: a place off by one; a priority is passed over for ever; being passed over is not reset; the
-//     lowest priority first
-//   live_job: a retry beyond the deadline; a retry of a cancelled job; no stop step; an unchanged revision
-//   dispatcher: the place of a cancelled job, scheduled or queued, is kept; a retry takes no place; LetGo
-//   does
-//     nothing; who takes a job does not tell of the next; the timeout's timer outlives its attempt; a lost
-//     thread is not replaced; a kind's place is kept after the attempt; a late completion ends its job; a
-//     paused pool starts jobs; a draining one takes them; no timer for a deadline; a job after the server's
-//     end is not cancelled; starts do not count for the rate
-//   kind_limits: one more than may run; nobody is told when the rate lets one pass; the rate is not given
-//   back job_timers, completion: Arm keeps the old timers; the end does not disarm; metrics twice, or not at
-//   all;
-//     waiters are told twice; an ended job is not stored
-//   control: the etag is not looked at; a new priority without its last place; an update that does not arm
-//   the
-//     timers; one that makes a job ready and does not queue it
-//   admission, timer, thread_pool: a refused batch keeps places; a deadline that has passed is accepted; an
-//     earlier timer wakes nobody; threads beyond the maximum stay; idle threads never end
+// - job_queue: a place off by one; a priority is passed over for ever; being passed over is not reset;
+//   the lowest priority first;
+// - live_job: a retry beyond the deadline; a retry of a cancelled job; no stop step; an unchanged revision;
+// - dispatcher: the place of a cancelled job, scheduled or queued, is kept; a retry takes no place;
+//   LetGo does nothing; who takes a job does not tell of the next; a lost thread is not replaced;
+//   the timeout's timer outlives its attempt; a kind's place is kept; a late completion ends its job;
+//   a paused pool starts jobs; a draining one takes them; no timer for a deadline; a job that would be
+//   ready after the server's end is not cancelled; starts do not count for the rate;
+// - kind_limits: one more than may run; nobody is told that the rate lets one pass; it is not given back;
+// - job_timers, completion: Arm keeps the old timers; the end does not disarm; a retry is counted twice;
+//   an attempt is not counted; waiters are told twice; an ended job is not stored;
+// - control: the etag is not looked at; a new priority without its last place; an update that does not
+//   arm the timers; one that makes a job ready and does not queue it;
+// - admission, timer, thread_pool: a refused batch keeps places; a deadline that has passed is accepted;
+//   an earlier timer wakes nobody; threads beyond the maximum stay; idle threads never end.
 // Out of its reach is what needs two things at the same moment (a timeout that meets its attempt's end), and
 // a time of day that jumps.
 
