@@ -21,7 +21,7 @@
 namespace jobpool::cli {
 namespace {
 
-/// How long it tries to go on when the server cannot be reached any more.
+/// How long it tries to go on when the server cannot be reached any more, from then on.
 constexpr absl::Duration kPatience = absl::Seconds(30);
 /// How long it leaves the server alone between two tries.
 constexpr absl::Duration kPause = absl::Milliseconds(500);
@@ -62,9 +62,10 @@ ExitStatus PrintEvents(const Session& session, const v1::WatchJobsResponse& mess
   return written.ok() ? ExitStatus::kDone : Report(written);
 }
 
-/// Whether a watch that ended so can go on, or start again.
+/// Whether a watch that ended so can go on, or start again. CANCELLED: a server that
+/// goes has cut it, as nobody here cancels.
 bool CanGoOn(const absl::Status& status) {
-  return absl::IsUnavailable(status) || absl::IsOutOfRange(status) ||
+  return absl::IsUnavailable(status) || absl::IsCancelled(status) || absl::IsOutOfRange(status) ||
          (absl::IsResourceExhausted(status) && FindDetail<google::rpc::RetryInfo>(status).has_value());
 }
 
@@ -80,7 +81,9 @@ class Watching {
       if (stop_ != ExitStatus::kDone) return stop_;
       if (status.ok()) return failed_ ? ExitStatus::kJobFailed : ExitStatus::kDone;
       // What has never begun tells at once why not.
-      if (!begun_ || !CanGoOn(status) || absl::Now() > heard_ + kPatience) return Report(status);
+      if (!begun_ || !CanGoOn(status)) return Report(status);
+      if (!broken_.has_value()) broken_ = absl::Now();
+      if (absl::Now() > *broken_ + kPatience) return Report(status);
       if (absl::IsOutOfRange(status)) {
         PrintError("the server does not know any more what has happened meanwhile; starting again\n");
         request_.clear_resume_token();
@@ -99,7 +102,7 @@ class Watching {
       if (!message.ok()) return message.status();
       if (!message->has_value()) return absl::OkStatus();
       begun_ = true;
-      heard_ = absl::Now();
+      broken_.reset();
       if (!(*message)->resume_token().empty()) request_.set_resume_token((*message)->resume_token());
       for (const v1::JobEvent& event : (*message)->events()) {
         if (HasEnded(event.job()) && event.job().state() != v1::Job::SUCCEEDED) failed_ = true;
@@ -112,7 +115,7 @@ class Watching {
   Session& session_;
   v1::WatchJobsRequest request_;
   bool begun_ = false;                   // there was a message
-  absl::Time heard_;                     // when the last one came
+  std::optional<absl::Time> broken_;     // since when there was none, for a fault
   bool failed_ = false;                  // a job did not succeed
   ExitStatus stop_ = ExitStatus::kDone;  // else: output failed
 };

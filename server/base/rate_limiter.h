@@ -27,17 +27,20 @@ class RateLimiter {
   double rate() const { return rate_; }
   bool limited() const { return rate_ > 0; }
 
-  /// From when on Take will succeed.
-  MonotonicTime NextTime() const {
-    return std::chrono::time_point_cast<MonotonicTime::duration>(due_ - tolerance_);
+  /// From when on so many would pass together, if none did meanwhile; for more than
+  /// ever can, always later than `now`.
+  MonotonicTime NextTime(MonotonicTime now, int64_t events = 1) const {
+    if (!limited()) return now;
+    const Point last = std::max(Point(now), due_) + interval_ * static_cast<double>(events - 1);
+    return std::max(now, std::chrono::time_point_cast<MonotonicTime::duration>(last - tolerance_));
   }
 
-  /// Returns false if it is too early. `events` that come together pass together,
-  /// and those after them wait accordingly longer.
+  bool Allows(MonotonicTime now, int64_t events = 1) const { return NextTime(now, events) <= now; }
+
+  /// Counts all of `events`, or none, and returns false, if it does not allow them.
   bool Take(MonotonicTime now, int64_t events = 1) {
-    if (!limited()) return true;
-    if (now < NextTime()) return false;
-    due_ = std::max(Point(now), due_) + interval_ * static_cast<double>(events);
+    if (!Allows(now, events)) return false;
+    if (limited()) due_ = std::max(Point(now), due_) + interval_ * static_cast<double>(events);
     return true;
   }
 

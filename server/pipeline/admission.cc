@@ -49,7 +49,7 @@ JobRecord MakeRecord(JobSpec spec, const Dispatcher& pool) {
 absl::StatusOr<Submission> Admission::Submit(JobSpec spec, const std::shared_ptr<Waiter>& waiter) {
   Entries entries;
   absl::Status status = AddEntry(std::move(spec), entries);
-  if (status.ok()) status = Accept(entries, waiter);
+  if (status.ok()) status = Accept(entries, Form::kSingle, waiter);
   if (!status.ok()) {
     metrics_.Rejected(RejectReasonOf(status));
     return status;
@@ -64,7 +64,7 @@ absl::StatusOr<std::vector<JobHandle>> Admission::SubmitAll(std::vector<JobSpec>
   Entries entries;
   absl::Status status;
   for (size_t i = 0; i < specs.size() && status.ok(); ++i) status = AddEntry(std::move(specs[i]), entries);
-  if (status.ok()) status = Accept(entries, nullptr);
+  if (status.ok()) status = Accept(entries, Form::kBatch, nullptr);
   if (!status.ok()) {
     metrics_.Rejected(RejectReasonOf(status), specs.size());
     return status;
@@ -77,14 +77,14 @@ absl::StatusOr<std::vector<JobHandle>> Admission::SubmitAll(std::vector<JobSpec>
   return jobs;
 }
 
-absl::StatusOr<std::vector<JobRecord>> Admission::Validate(std::vector<JobSpec> specs) {
+absl::StatusOr<std::vector<JobRecord>> Admission::Validate(std::vector<JobSpec> specs, bool batch) {
   Entries entries;
   for (JobSpec& spec : specs) JOBPOOL_RETURN_IF_ERROR(AddEntry(std::move(spec), entries));
   {
     MutexLock lock(request_ids_.mu());
     JOBPOOL_RETURN_IF_ERROR(FindMadeBefore(entries));
   }
-  JOBPOOL_RETURN_IF_ERROR(CheckDeadlines(entries));
+  JOBPOOL_RETURN_IF_ERROR(CheckDeadlines(entries, batch ? Form::kBatch : Form::kSingle));
   const std::vector<int64_t> places = CountPlaces(entries);
   for (const auto& pool : pools_.all()) {
     JOBPOOL_RETURN_IF_ERROR(pool->CheckRoom(places[pool->index()]));
@@ -134,13 +134,13 @@ absl::Status Admission::AddEntry(JobSpec spec, Entries& entries) {
   return absl::OkStatus();
 }
 
-absl::Status Admission::Accept(Entries& entries, const std::shared_ptr<Waiter>& waiter) {
+absl::Status Admission::Accept(Entries& entries, Form form, const std::shared_ptr<Waiter>& waiter) {
   if (std::none_of(entries.begin(), entries.end(), [](const Entry& entry) { return entry.request; })) {
-    JOBPOOL_RETURN_IF_ERROR(Insert(entries, waiter));
+    JOBPOOL_RETURN_IF_ERROR(Insert(entries, form, waiter));
   } else {
     MutexLock lock(request_ids_.mu());
     JOBPOOL_RETURN_IF_ERROR(FindMadeBefore(entries));
-    JOBPOOL_RETURN_IF_ERROR(Insert(entries, waiter));
+    JOBPOOL_RETURN_IF_ERROR(Insert(entries, form, waiter));
     for (const Entry& entry : entries) {
       if (entry.request && entry.added != nullptr) {
         request_ids_.Remember(*entry.request, entry.added->id());
@@ -178,12 +178,12 @@ std::vector<int64_t> Admission::CountPlaces(const Entries& entries) const {
 }
 
 // Of requests that have not made their job before: those may come again when it has passed.
-absl::Status Admission::CheckDeadlines(const Entries& entries) const {
+absl::Status Admission::CheckDeadlines(const Entries& entries, Form form) const {
   std::vector<FieldViolation> violations;
   for (size_t i = 0; i < entries.size(); ++i) {
     const absl::Time deadline = entries[i].record.Options().deadline_time;
     if (!entries[i].IsNew(i) || deadline == absl::InfiniteFuture() || deadline > clock_.Now()) continue;
-    const std::string prefix = entries.size() > 1 ? absl::StrCat("requests[", i, "].") : "";
+    const std::string prefix = form == Form::kBatch ? absl::StrCat("requests[", i, "].") : "";
     violations.push_back({prefix + "job.deadline_time", "has passed"});
   }
   return violations.empty() ? absl::OkStatus() : InvalidFieldsError(violations);
@@ -232,9 +232,9 @@ std::array<int64_t, kKindCount> Admission::CountKinds(const Entries& entries) {
   return count;
 }
 
-absl::Status Admission::Insert(Entries& entries, const std::shared_ptr<Waiter>& waiter) {
+absl::Status Admission::Insert(Entries& entries, Form form, const std::shared_ptr<Waiter>& waiter) {
   if (entries.size() == 1 && !entries.front().IsNew(0)) return absl::OkStatus();
-  JOBPOOL_RETURN_IF_ERROR(CheckDeadlines(entries));
+  JOBPOOL_RETURN_IF_ERROR(CheckDeadlines(entries, form));
   JOBPOOL_RETURN_IF_ERROR(Reserve(entries));
   absl::Status inserted = InsertReserved(entries, waiter);
   if (!inserted.ok()) Release(entries);

@@ -63,7 +63,8 @@ class Admission {
   /// Whether SubmitAll would accept them now; nothing is changed. Answers with
   /// their records as they would be, but for made ids, numbers (0) and times; of a
   /// request that has made its job before, with that job.
-  absl::StatusOr<std::vector<JobRecord>> Validate(std::vector<JobSpec> specs);
+  /// `batch`: the paths of violations begin with `requests[N]`.
+  absl::StatusOr<std::vector<JobRecord>> Validate(std::vector<JobSpec> specs, bool batch);
 
   /// Whether the callers of jobs matter, since some of them were refused for a full
   /// queue and are expected again.
@@ -90,17 +91,18 @@ class Admission {
     }
   };
   using Entries = absl::InlinedVector<Entry, 1>;
+  enum class Form : unsigned char { kSingle, kBatch };
 
   absl::Status AddEntry(JobSpec spec, Entries& entries);
-  absl::Status Accept(Entries& entries, const std::shared_ptr<Waiter>& waiter);
+  absl::Status Accept(Entries& entries, Form form, const std::shared_ptr<Waiter>& waiter);
   absl::Status FindMadeBefore(Entries& entries) ABSL_EXCLUSIVE_LOCKS_REQUIRED(request_ids_.mu());
   // How many of the entries are new, for each pool by its index.
   std::vector<int64_t> CountPlaces(const Entries& entries) const;
   static std::array<int64_t, kKindCount> CountKinds(const Entries& entries);
-  absl::Status CheckDeadlines(const Entries& entries) const;
+  absl::Status CheckDeadlines(const Entries& entries, Form form) const;
   absl::Status Reserve(const Entries& entries);
   void Release(const Entries& entries);
-  absl::Status Insert(Entries& entries, const std::shared_ptr<Waiter>& waiter);
+  absl::Status Insert(Entries& entries, Form form, const std::shared_ptr<Waiter>& waiter);
   absl::Status InsertReserved(Entries& entries, const std::shared_ptr<Waiter>& waiter);
   void Enqueue(const Entry& entry);
 

@@ -67,7 +67,6 @@ Dispatcher::Dispatcher(PoolOptions options, size_t index, const Dependencies& de
       index_(index),
       to_(dependencies),
       clock_(dependencies.timer.clock()),
-      max_queued_jobs_(options.max_queued_jobs),
       last_ready_time_(absl::ToUnixNanos(absl::InfiniteFuture())),
       options_(std::move(options)),
       starts_(kStartBurst, options_.max_starts_per_second),
@@ -77,33 +76,28 @@ Dispatcher::Dispatcher(PoolOptions options, size_t index, const Dependencies& de
 
 Dispatcher::~Dispatcher() { StopWorkers(); }
 
+// The rate is asked first, so that who is refused for it keeps its slot.
 absl::Status Dispatcher::Reserve(int64_t places, uint64_t caller) {
   if (places == 0) return absl::OkStatus();
-  if (draining_.load()) return PoolDrainingError(PoolName(*name_));
-  const int64_t max = max_queued_jobs_.load();
-  if (crowded() || !AddUpTo(reserved_, places, max)) {
-    if (absl::Status reserved = ReserveCrowded(places, max, caller); !reserved.ok()) return reserved;
-  }
   MutexLock lock(mu_);
+  if (state_ == PoolState::kDraining) return PoolDrainingError(PoolName(*name_));
   const MonotonicTime now = clock_.Monotonic();
-  if (submits_.Take(now, places)) return absl::OkStatus();
-  reserved_.fetch_sub(places);
-  return RateReachedError(PoolName(*name_), submits_.rate(), absl::FromChrono(submits_.NextTime() - now));
-}
-
-absl::Status Dispatcher::ReserveCrowded(int64_t places, int64_t max, uint64_t caller) {
-  absl::Duration delay;
-  {
-    MutexLock lock(mu_);
-    const MonotonicTime now = clock_.Monotonic();
-    const absl::Duration interval = drain_rate_.Interval(now);
-    const bool reserved = slots_.Admit(caller, now, places, max - reserved_.load(), max, interval) &&
-                          AddUpTo(reserved_, places, max);
-    if (!reserved) delay = slots_.Refuse(caller, now, places, interval);
-    crowded_.store(!slots_.empty(), std::memory_order_relaxed);
-    if (reserved) return absl::OkStatus();
+  if (!submits_.Allows(now, places)) {
+    return RateReachedError(PoolName(*name_), submits_.rate(),
+                            absl::FromChrono(submits_.NextTime(now, places) - now));
   }
-  return QueueFull(delay);
+  const int64_t max = options_.max_queued_jobs;
+  const absl::Duration interval = drain_rate_.Interval(now);
+  const bool admitted =
+      slots_.empty() || slots_.Admit(caller, now, places, max - reserved_.load(), max, interval);
+  if (!admitted || !AddUpTo(reserved_, places, max)) {
+    const absl::Duration delay = slots_.Refuse(caller, now, places, interval);
+    crowded_.store(true, std::memory_order_relaxed);
+    return QueueFullError(PoolName(*name_), max, delay);
+  }
+  crowded_.store(!slots_.empty() || reserved_.load() >= max, std::memory_order_relaxed);
+  submits_.Take(now, places);
+  return absl::OkStatus();
 }
 
 void Dispatcher::Release(int64_t places) { reserved_.fetch_sub(places); }
@@ -116,20 +110,14 @@ void Dispatcher::TakeBack(int64_t places) {
 
 absl::Status Dispatcher::CheckRoom(int64_t places) const {
   if (places == 0) return absl::OkStatus();
-  if (draining_.load()) return PoolDrainingError(PoolName(*name_));
-  const int64_t missing = reserved_.load() + places - max_queued_jobs_.load();
+  MutexLock lock(mu_);
+  if (state_ == PoolState::kDraining) return PoolDrainingError(PoolName(*name_));
+  const int64_t missing = reserved_.load() + places - options_.max_queued_jobs;
   if (missing <= 0) return absl::OkStatus();
-  absl::Duration interval;
-  {
-    MutexLock lock(mu_);
-    interval = drain_rate_.Interval(clock_.Monotonic());
-  }
-  return QueueFull(
-      std::clamp(interval * static_cast<double>(missing), absl::Milliseconds(100), absl::Minutes(5)));
-}
-
-absl::Status Dispatcher::QueueFull(absl::Duration retry_delay) const {
-  return QueueFullError(PoolName(*name_), max_queued_jobs_.load(), retry_delay);
+  const absl::Duration delay =
+      std::clamp(drain_rate_.Interval(clock_.Monotonic()) * static_cast<double>(missing),
+                 RetrySlots::kMinDelay, RetrySlots::kMaxDelay);
+  return QueueFullError(PoolName(*name_), options_.max_queued_jobs, delay);
 }
 
 void Dispatcher::Accept(const std::shared_ptr<LiveJob>& job, JobState given) {
@@ -214,7 +202,6 @@ void Dispatcher::SetState(PoolState state) {
   {
     MutexLock lock(mu_);
     state_ = state;
-    draining_.store(state == PoolState::kDraining);
   }
   NotifyReady();
 }
@@ -250,7 +237,7 @@ QueuePlace Dispatcher::PlaceOf(const LiveJob& job) const {
   place.rate_reached = rate_timer_.has_value();
   // Not by the jobs that run: one that was abandoned can still hold its thread.
   place.all_workers_busy = workers.idle == 0 && workers.threads >= options_.max_threads;
-  place.interval = drain_rate_.Interval(clock_.Monotonic());
+  if (drain_rate_.measured()) place.interval = drain_rate_.Interval(clock_.Monotonic());
   return place;
 }
 
@@ -266,9 +253,9 @@ void Dispatcher::Reconfigure(const PoolOptions& options) {
     options_.name = *name_;
     starts_.SetRate(options.max_starts_per_second);
     submits_.SetRate(options.max_submits_per_second);
+    if (reserved_.load() >= options.max_queued_jobs) crowded_.store(true, std::memory_order_relaxed);
     if (rate_timer_.has_value()) to_.timer.Cancel(*std::exchange(rate_timer_, std::nullopt));
   }
-  max_queued_jobs_.store(options.max_queued_jobs);
   executor_->Resize(SizeOf(options));
   NotifyReady();
 }
@@ -282,8 +269,8 @@ std::shared_ptr<LiveJob> Dispatcher::Take() {
     MutexLock lock(mu_);
     if (ready_.load() == 0) return nullptr;
     const MonotonicTime now = clock_.Monotonic();
-    if (starts_.limited() && now < starts_.NextTime()) {
-      rate_timer_ = to_.timer.At(starts_.NextTime(), [this] {
+    if (!starts_.Allows(now)) {
+      rate_timer_ = to_.timer.At(starts_.NextTime(now), [this] {
         {
           MutexLock timer_lock(mu_);
           rate_timer_.reset();

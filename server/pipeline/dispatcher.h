@@ -126,8 +126,8 @@ class Dispatcher final : public WorkSource, public HeldUp {
   void Resume() { SetState(PoolState::kActive); }
   void Drain() { SetState(PoolState::kDraining); }
 
-  /// Whether callers that were refused are expected again, so that it matters who
-  /// comes.
+  /// Whether it matters who comes: callers that were refused are expected again, or the
+  /// next may be refused.
   bool crowded() const { return crowded_.load(std::memory_order_relaxed); }
 
   PoolState state() const;
@@ -166,20 +166,17 @@ class Dispatcher final : public WorkSource, public HeldUp {
                      ResourceUsage usage);
   bool TryRetry(const std::shared_ptr<LiveJob>& job, const RunControl& control, const Outcome& outcome,
                 ResourceUsage usage);
-  absl::Status ReserveCrowded(int64_t places, int64_t max, uint64_t caller);
-  absl::Status QueueFull(absl::Duration retry_delay) const;
 
   const std::shared_ptr<const std::string> name_;
   const size_t index_;
   const Dependencies to_;
   const Clock& clock_;
 
-  std::atomic<int64_t> max_queued_jobs_;
-  std::atomic<int64_t> reserved_{0};   // places taken; never below ready_
-  std::atomic<int64_t> ready_{0};      // how many could be taken, for HasWork; written under mu_
-  std::atomic<bool> draining_{false};  // written under mu_
+  std::atomic<int64_t> reserved_{0};  // places taken; never below ready_
+  std::atomic<int64_t> ready_{0};     // how many could be taken, for HasWork; written under mu_
   std::atomic<int64_t> last_ready_time_;
-  std::atomic<bool> crowded_{false};  // whether slots_ is not empty; written under mu_
+  std::atomic<bool> crowded_{
+      false};  // whether slots_ is not empty or the queue may be full; written under mu_
 
   mutable Mutex mu_;
   PoolOptions options_ ABSL_GUARDED_BY(mu_);

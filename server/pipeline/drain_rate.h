@@ -28,8 +28,11 @@ class DrainRate {
   /// there is more.
   void End() { waiting_ = false; }
 
-  /// Zero: nothing was measured yet. When nothing was taken for longer than usual,
-  /// that counts.
+  /// Whether a time between two takes was ever measured.
+  bool measured() const { return interval_ > absl::ZeroDuration(); }
+
+  /// Until something was measured, how long that has been waited for. When nothing was taken for longer than
+  /// usual, that counts.
   absl::Duration Interval(MonotonicTime now) const {
     if (!waiting_) return interval_;
     return std::max(interval_, absl::FromChrono(now - times_[(next_ - 1) % times_.size()]));

@@ -56,8 +56,8 @@ class JobReader {
   /// another.
   absl::StatusOr<JobPage> List(const JobQuery& query) const;
 
-  /// Every job that is live now.
-  std::vector<std::shared_ptr<LiveJob>> Live() const { return table_.All(); }
+  /// A page of those that are live.
+  LivePage ListLive(const JobQuery& query) const { return table_.List(query); }
 
  private:
   const JobTable& table_;

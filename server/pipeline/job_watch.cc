@@ -39,7 +39,7 @@ bool JobWatch::ShutDown() {
 
 bool JobWatch::Wants(const JobEvent& event) const {
   if (!spec_.ids.empty()) return std::binary_search(spec_.ids.begin(), spec_.ids.end(), event.job->id);
-  return spec_.matches(*event.job) || (event.before != nullptr && spec_.matches(*event.before));
+  return spec_.filter.Matches(*event.job) || (event.before != nullptr && spec_.filter.Matches(*event.before));
 }
 
 WatchItem JobWatch::Take() {
@@ -72,7 +72,7 @@ SharedJobEvent JobWatch::NextInitial() {
     JobSnapshot job =
         found->live != nullptr ? found->live->TellProgress(watches_.events_) : found->Snapshot();
     const bool ended = IsEnded(job.record.state);
-    if (spec_.ids.empty() && (ended || !spec_.matches(job.record))) continue;
+    if (spec_.ids.empty() && (ended || !spec_.filter.Matches(job.record))) continue;
     told_[job.record.number] = {job.record.revision, job.progress.has_value() ? job.progress->version : 0};
     if (!ended && !spec_.ids.empty()) alive_.insert(job.record.number);
     auto event = std::make_shared<JobEvent>();

@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "server/base/mutex.h"
 #include "server/pipeline/job_event.h"
+#include "server/query/job_filter.h"
 
 namespace jobpool {
 
@@ -21,11 +22,10 @@ class JobWatches;
 
 /// What somebody wants to hear of.
 struct WatchSpec {
-  /// Jobs, each once; or, if empty, those for which `matches` is true when something
-  /// has happened to them, or was before it.
+  /// Jobs, each once; or, if empty, those that match `filter` when something has
+  /// happened to them, or did before it.
   std::vector<std::string> ids;
-  /// Does not change its mind; thread-safe.
-  std::function<bool(const JobRecord&)> matches;
+  JobFilter filter;
   /// Set: what has happened after this event.
   std::optional<uint64_t> after;
   /// Without how the jobs stand at first.

@@ -7,6 +7,7 @@
 #include "server/base/status_macros.h"
 #include "server/job/bounds.h"
 #include "server/job/errors.h"
+#include "server/query/job_query.h"
 
 namespace jobpool {
 namespace {
@@ -75,13 +76,15 @@ absl::Status JobWatches::Prepare(JobWatch& watch) {
   } else if (spec.changes_only) {
     watch.settled_ = true;
   } else if (spec.ids.empty()) {
-    for (const std::shared_ptr<LiveJob>& job : reader_.Live()) {
-      if (!spec.matches(job->Snapshot().record)) continue;
-      if (watch.initial_.size() == kMaxWatchedJobs) {
+    JobQuery query{.filter = spec.filter, .limit = kMaxPageSize};
+    do {
+      const LivePage page = reader_.ListLive(query);
+      for (const LivePage::Job& job : page.jobs) watch.initial_.push_back(job.position.id);
+      if (watch.initial_.size() > kMaxWatchedJobs) {
         return TooManyCallsError("jobs match the filter", kMaxWatchedJobs);
       }
-      watch.initial_.push_back(job->id());
-    }
+      query.after = page.looked_up_to;
+    } while (query.after.has_value());
   } else {
     for (const std::string& id : spec.ids) JOBPOOL_RETURN_IF_ERROR(reader_.Find(id).status());
     watch.initial_ = spec.ids;

@@ -44,7 +44,7 @@ bool KindLimits::TryStart(Kind kind, HeldUp& held_up) {
   if (!limit.starts.Take(timer_.Now())) {
     limit.held_up.insert(&held_up);
     if (!limit.timer.has_value()) {
-      limit.timer = timer_.At(limit.starts.NextTime(), [this, kind] {
+      limit.timer = timer_.At(limit.starts.NextTime(timer_.Now()), [this, kind] {
         {
           MutexLock timer_lock(Of(kind).mu);
           Of(kind).timer.reset();
@@ -80,7 +80,7 @@ absl::Status KindLimits::TrySubmit(Kind kind, int64_t jobs) {
   const MonotonicTime now = timer_.Now();
   if (limit.submits.Take(now, jobs)) return absl::OkStatus();
   return RateReachedError(KindName(kind), limit.submits.rate(),
-                          absl::FromChrono(limit.submits.NextTime() - now));
+                          absl::FromChrono(limit.submits.NextTime(now, jobs) - now));
 }
 
 void KindLimits::TakeBack(Kind kind, int64_t jobs) {

@@ -5,8 +5,6 @@
 namespace jobpool {
 namespace {
 
-constexpr absl::Duration kMinDelay = absl::Milliseconds(100);  // that nobody hammers
-constexpr absl::Duration kMaxDelay = absl::Minutes(5);
 constexpr absl::Duration kEarly = absl::Milliseconds(2);   // timers differ
 constexpr absl::Duration kKept = absl::Milliseconds(500);  // how long one may be late
 constexpr double kMinReturning = 1.0 / 16;
@@ -18,31 +16,51 @@ bool RetrySlots::Admit(uint64_t caller, MonotonicTime now, int64_t places, int64
                        absl::Duration interval) {
   DropOld(now);
   if (free < places) return false;
-  if (UseSlot(caller, now) || UseSlot(0, now)) return true;
-  // Kept: for those who are due, and who will be while a quarter of the queue drains.
-  const int64_t kept = PlacesUntil(Later(now, interval * (static_cast<double>(max) / 4)));
-  return free - std::min(kept, max / 2) >= places;
+  const MonotonicTime due = Later(now, kEarly);
+  if (UseSlot(caller, due) || UseSlot(0, due)) return true;
+  // Kept: for those who are due, and who will be while a quarter of the queue drains; one of
+  // these, if it comes too early, gives way only to those before it.
+  const MonotonicTime horizon = Later(now, interval * (static_cast<double>(max) / 4));
+  const Slot* const own = NextSlot(caller, horizon);
+  const int64_t kept = std::min(own != nullptr ? PlacesBefore(*own) : PlacesUntil(horizon), max / 2);
+  if (free - kept < places) return false;
+  if (own != nullptr) UseSlot(caller, horizon);
+  return true;
 }
 
-bool RetrySlots::UseSlot(uint64_t caller, MonotonicTime now) {
+RetrySlots::Slot* RetrySlots::NextSlot(uint64_t caller, MonotonicTime until) {
   const auto own = by_caller_.find(caller);
-  if (own == by_caller_.end() || At(own->second.front()).due > Later(now, kEarly)) return false;
-  Slot& slot = At(own->second.front());
-  slot.used = true;
-  used_places_ += slot.places;
-  own->second.pop_front();
-  if (own->second.empty()) by_caller_.erase(own);
+  if (own == by_caller_.end()) return nullptr;
+  Slot& slot = slots_[own->second.front() - first_number_];
+  return slot.due <= until ? &slot : nullptr;
+}
+
+bool RetrySlots::UseSlot(uint64_t caller, MonotonicTime until) {
+  Slot* const slot = NextSlot(caller, until);
+  if (slot == nullptr) return false;
+  slot->used = true;
+  used_places_ += slot->places;
+  ForgetNext(caller);
   Learn(/*returned=*/true);
   return true;
 }
 
-// What is used is due, and so before any such time.
+void RetrySlots::ForgetNext(uint64_t caller) {
+  const auto own = by_caller_.find(caller);
+  own->second.pop_front();
+  if (own->second.empty()) by_caller_.erase(own);
+}
+
 int64_t RetrySlots::PlacesUntil(MonotonicTime until) const {
-  if (slots_.empty()) return 0;
   const auto after =
       std::partition_point(slots_.begin(), slots_.end(), [&](const Slot& slot) { return slot.due <= until; });
-  const int64_t before = after != slots_.end() ? after->places_before : places_;
-  return std::max<int64_t>(0, before - slots_.front().places_before - used_places_);
+  if (after != slots_.end()) return PlacesBefore(*after);
+  return slots_.empty() ? 0 : places_ - slots_.front().places_before - used_places_;
+}
+
+// A little less where slots behind it were used too early.
+int64_t RetrySlots::PlacesBefore(const Slot& slot) const {
+  return std::max<int64_t>(0, slot.places_before - slots_.front().places_before - used_places_);
 }
 
 absl::Duration RetrySlots::Refuse(uint64_t caller, MonotonicTime now, int64_t places,
@@ -65,9 +83,7 @@ void RetrySlots::DropOld(MonotonicTime now) {
   while (!slots_.empty() && (slots_.front().used || Later(slots_.front().due, kKept) < now)) {
     const Slot& oldest = slots_.front();
     if (!oldest.used) {
-      const auto own = by_caller_.find(oldest.caller);
-      own->second.pop_front();
-      if (own->second.empty()) by_caller_.erase(own);
+      ForgetNext(oldest.caller);
       Learn(/*returned=*/false);
     } else {
       used_places_ -= oldest.places;

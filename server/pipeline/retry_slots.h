@@ -20,6 +20,8 @@ namespace jobpool {
 class RetrySlots {
  public:
   static constexpr size_t kMaxSlots = 100'000;
+  static constexpr absl::Duration kMinDelay = absl::Milliseconds(100);  // that nobody hammers
+  static constexpr absl::Duration kMaxDelay = absl::Minutes(5);
 
   /// Whether a caller gets `places` of the `free` ones; its slot, if one is due, is
   /// then used up. `max`: places that there are; at most half of them are kept for
@@ -27,7 +29,8 @@ class RetrySlots {
   bool Admit(uint64_t caller, MonotonicTime now, int64_t places, int64_t free, int64_t max,
              absl::Duration interval);
 
-  /// Gives a refused caller a slot. Returns when it is due, from `now`: 100 ms to 5 min.
+  /// Gives a refused caller a slot. Returns when it is due, from `now`, within kMinDelay and
+  /// kMaxDelay.
   absl::Duration Refuse(uint64_t caller, MonotonicTime now, int64_t places, absl::Duration interval);
 
   /// Whether nobody is expected.
@@ -42,9 +45,13 @@ class RetrySlots {
     bool used = false;
   };
 
-  bool UseSlot(uint64_t caller, MonotonicTime now);
+  /// The caller's first slot, if that is due by then; not null where UseSlot is true.
+  Slot* NextSlot(uint64_t caller, MonotonicTime until);
+  bool UseSlot(uint64_t caller, MonotonicTime until);
+  void ForgetNext(uint64_t caller);
+  /// Places of slots that are not used.
   int64_t PlacesUntil(MonotonicTime until) const;
-  Slot& At(uint64_t number) { return slots_[number - first_number_]; }
+  int64_t PlacesBefore(const Slot& slot) const;
   void DropOld(MonotonicTime now);
   void Learn(bool returned);
 

@@ -108,7 +108,7 @@ absl::Status JobService::Validate(JobSpec spec, v1::Job* response) {
   std::vector<JobSpec> specs;
   specs.push_back(std::move(spec));
   JOBPOOL_ASSIGN_OR_RETURN(const std::vector<JobRecord> records,
-                           pipeline_.admission().Validate(std::move(specs)));
+                           pipeline_.admission().Validate(std::move(specs), /*batch=*/false));
   EncodeValidatedJob(records.front(), JobView::kFull, response);
   return absl::OkStatus();
 }
@@ -163,7 +163,7 @@ absl::Status JobService::AnswerBatchSubmitJobs(const grpc::CallbackServerContext
   if (!specs.empty()) SetCaller(context, specs.front());
   if (request.validate_only()) {
     JOBPOOL_ASSIGN_OR_RETURN(const std::vector<JobRecord> records,
-                             pipeline_.admission().Validate(std::move(specs)));
+                             pipeline_.admission().Validate(std::move(specs), /*batch=*/true));
     EncodeValidatedJobs(records, response->mutable_jobs());
   } else {
     JOBPOOL_ASSIGN_OR_RETURN(const std::vector<JobHandle> jobs,

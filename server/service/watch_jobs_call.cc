@@ -48,9 +48,9 @@ WatchSpec Decode(const v1::WatchJobsRequest& request, Violations& violations) {
   if (request.names().empty() == request.filter().empty()) {
     violations.Add("names", "either names or filter is required");
   } else if (request.names().empty()) {
-    const absl::StatusOr<JobFilter> filter = JobFilter::Parse(request.filter());
+    absl::StatusOr<JobFilter> filter = JobFilter::Parse(request.filter());
     if (filter.ok()) {
-      spec.matches = [filter = *filter](const JobRecord& job) { return filter.Matches(job); };
+      spec.filter = *std::move(filter);
     } else {
       violations.Add("filter", filter.status().message());
     }

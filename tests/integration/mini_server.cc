@@ -90,6 +90,14 @@ grpc::Status MiniServer::Cancel(const std::string& name) {
   return jobs_->CancelJob(&context, request, &job);
 }
 
+void MiniServer::ShutDown() {
+  int hurry[2];
+  ASSERT_EQ(pipe(hurry), 0);
+  close(hurry[1]);
+  EXPECT_TRUE(app_->Shutdown(hurry[0]));
+  close(hurry[0]);
+}
+
 v1::Job MiniServer::Noop(const std::string& payload) {
   v1::Job job;
   job.mutable_noop()->set_payload(payload);

@@ -36,6 +36,9 @@ class MiniServer : public ::testing::Test {
   v1::Job Get(const std::string& name);
   grpc::Status Cancel(const std::string& name);
 
+  /// As after a second signal: it waits for nothing.
+  void ShutDown();
+
   static v1::Job Noop(const std::string& payload = "");
   static v1::Job Sleep(int seconds);
 

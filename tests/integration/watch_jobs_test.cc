@@ -87,14 +87,6 @@ class WatchJobsTest : public MiniServer {
     EXPECT_FALSE(watch.Read());
     return watch.reader->Finish();
   }
-
-  void ShutDown() {
-    int hurry[2];
-    ASSERT_EQ(pipe(hurry), 0);
-    close(hurry[1]);
-    EXPECT_TRUE(app_->Shutdown(hurry[0]));
-    close(hurry[0]);
-  }
 };
 
 TEST_F(WatchJobsTest, NamesToTheirEnds) {

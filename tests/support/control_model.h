@@ -94,7 +94,11 @@ class ControlModel {
       if (per_second == 0 || due == kNone) return kNone;
       return due - std::max<Time>(0, burst - Interval());
     }
-    bool Allows(Time at) const { return Next() <= at; }
+    // So many together, or none of them.
+    bool Allows(Time at, int64_t events = 1) const {
+      if (per_second == 0) return true;
+      return std::max(due, at) + (events - 1) * Interval() - std::max<Time>(0, burst - Interval()) <= at;
+    }
     void Take(Time at, int64_t events = 1) {
       if (per_second > 0) due = std::max(due, at) + events * Interval();
     }
@@ -263,8 +267,10 @@ class ControlModel {
           pools[spec.pool].max_queued) {
         why.insert("QUEUE_FULL");
       }
-      if (!pools[spec.pool].submits.Allows(now) ||
-          !kinds[static_cast<size_t>(spec.kind())].submits.Allows(now)) {
+      const auto same_kind = [&](const Spec& other) { return other.kind() == spec.kind(); };
+      if (!pools[spec.pool].submits.Allows(now, std::count_if(specs.begin(), specs.end(), same_pool)) ||
+          !kinds[static_cast<size_t>(spec.kind())].submits.Allows(
+              now, std::count_if(specs.begin(), specs.end(), same_kind))) {
         why.insert("RATE_REACHED");
       }
       if (spec.id.empty()) continue;

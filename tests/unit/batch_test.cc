@@ -25,7 +25,7 @@ class BatchTest : public ::testing::Test {
   // Refused with `reason`, and nothing of it is left.
   void ExpectRefused(std::vector<JobSpec> specs, absl::string_view reason) {
     const size_t jobs = Jobs();
-    EXPECT_EQ(ReasonOf(pipeline_->admission().Validate(specs).status()), reason);
+    EXPECT_EQ(ReasonOf(pipeline_->admission().Validate(specs, /*batch=*/true).status()), reason);
     EXPECT_EQ(ReasonOf(pipeline_->admission().SubmitAll(std::move(specs)).status()), reason);
     EXPECT_EQ(Jobs(), jobs);
   }
@@ -84,7 +84,7 @@ TEST_F(BatchTest, ValidatingChangesNothing) {
   JobSpec spec = SleepSpec(absl::Hours(1), "x");
   spec.options.display_name = "one";
   for (int i = 0; i < 5; ++i) {  // more than fit
-    const auto records = pipeline_->admission().Validate({Named(spec, 1), NoopSpec()});
+    const auto records = pipeline_->admission().Validate({Named(spec, 1), NoopSpec()}, /*batch=*/true);
     ASSERT_TRUE(records.ok()) << records.status();
     EXPECT_EQ((*records)[0].DisplayName(), "one");
     EXPECT_EQ(*(*records)[0].pool, "blocking");

@@ -120,17 +120,17 @@ WatchSpec Names(std::vector<std::string> ids, std::optional<uint64_t> after = st
   return spec;
 }
 
-WatchSpec Where(std::function<bool(const JobRecord&)> matches, bool changes_only = false,
+WatchSpec Where(absl::string_view filter, bool changes_only = false,
                 std::optional<uint64_t> after = std::nullopt) {
   WatchSpec spec;
-  spec.matches = std::move(matches);
+  spec.filter = JobFilter::Parse(filter).value();
   spec.changes_only = changes_only;
   spec.after = after;
   return spec;
 }
 
-bool Any(const JobRecord&) { return true; }
-bool Running(const JobRecord& job) { return job.state == JobState::kRunning; }
+constexpr char kAny[] = "";
+constexpr char kRunning[] = "state = RUNNING";
 
 class JobWatchesTest : public ::testing::Test {
  protected:
@@ -147,13 +147,13 @@ class JobWatchesTest : public ::testing::Test {
 
   std::shared_ptr<RunControl> Start(LiveJob& job) {
     auto control = std::make_shared<RunControl>();
-    EXPECT_TRUE(job.Start(Attempt(), control, &events_));
+    EXPECT_TRUE(table_.Change(job, [&] { return job.Start(Attempt(), control, &events_); }));
     control->progress.set_observer([this, &job] { job.TellProgress(events_); });
     return control;
   }
 
   void Rename(LiveJob& job, const std::string& name) {
-    EXPECT_TRUE(jobpool::Rename(job, name, &events_).has_value());
+    EXPECT_TRUE(table_.Change(job, [&] { return jobpool::Rename(job, name, &events_).has_value(); }));
   }
 
   void End(LiveJob& job, JobState from = JobState::kRunning) {
@@ -227,7 +227,7 @@ TEST_F(JobWatchesTest, AFilterTellsOfWhatMatchesOrMatchedBefore) {
   const auto before = Create("before");
   Start(*before);
   Create("queued");
-  Watcher watcher(watches_, Where(Running));
+  Watcher watcher(watches_, Where(kRunning));
   EXPECT_EQ(watcher.Say(), "INITIAL before RUNNING");
   const auto a = Create("a");
   Rename(*a, "new");
@@ -244,10 +244,10 @@ TEST_F(JobWatchesTest, AFilterTellsOfWhatMatchesOrMatchedBefore) {
 
 TEST_F(JobWatchesTest, ChangesOnly) {
   const auto a = Create("a");
-  Watcher all(watches_, Where(Any));
+  Watcher all(watches_, Where(kAny));
   EXPECT_EQ(all.Say(), "INITIAL a QUEUED");
   Start(*a);
-  Watcher watcher(watches_, Where(Any, /*changes_only=*/true));
+  Watcher watcher(watches_, Where(kAny, /*changes_only=*/true));
   EXPECT_TRUE(watcher.Take().position.has_value());
   End(*a);
   EXPECT_EQ(watcher.Say(), "ENDED a CANCELLED");
@@ -279,7 +279,7 @@ TEST_F(JobWatchesTest, AJobThatGoesBeforeItsStateIsTold) {
   const auto a = Create("a");
   const auto b = Create("b");
   Watcher names(watches_, Names({"a", "b"}));
-  Watcher filter(watches_, Where(Any));
+  Watcher filter(watches_, Where(kAny));
   End(*a, JobState::kQueued);
   Delete("a");
   EXPECT_EQ(names.Say(), "INITIAL b QUEUED");
@@ -308,8 +308,8 @@ TEST_F(JobWatchesTest, ResumedNamesEndThoughTheirJobsAreGone) {
 
 TEST_F(JobWatchesTest, WhoIsTooSlowIsCutAndCanGoOn) {
   const auto a = Create("a");
-  Watcher watcher(watches_, Where(Any, /*changes_only=*/true));
-  Watcher other(watches_, Where(Any, /*changes_only=*/true));
+  Watcher watcher(watches_, Where(kAny, /*changes_only=*/true));
+  Watcher other(watches_, Where(kAny, /*changes_only=*/true));
   const std::optional<uint64_t> start = watcher.Take().position;
   for (size_t i = 0; i < JobWatch::kMaxWaiting; ++i) Rename(*a, absl::StrCat(i));
   for (size_t i = 0; i < JobWatch::kMaxWaiting; ++i) ASSERT_EQ(other.Say(), "CHANGED a QUEUED");
@@ -318,7 +318,7 @@ TEST_F(JobWatchesTest, WhoIsTooSlowIsCutAndCanGoOn) {
   EXPECT_EQ(watcher.Say(), "WATCH_TOO_SLOW");
   EXPECT_EQ(watcher.Say(), "WATCH_TOO_SLOW");
   watcher.Close();
-  Watcher resumed(watches_, Where(Any, true, start));
+  Watcher resumed(watches_, Where(kAny, true, start));
   for (size_t i = 0; i < JobWatch::kMaxWaiting; ++i) {
     ASSERT_EQ(resumed.Next().event->job->Options().display_name, absl::StrCat(i));
   }
@@ -327,8 +327,8 @@ TEST_F(JobWatchesTest, WhoIsTooSlowIsCutAndCanGoOn) {
 
 TEST_F(JobWatchesTest, TheLastThatMayWaitIsNotTooMany) {
   const auto a = Create("a");
-  Watcher watcher(watches_, Where(Any, /*changes_only=*/true));
-  Watcher other(watches_, Where(Any, /*changes_only=*/true));
+  Watcher watcher(watches_, Where(kAny, /*changes_only=*/true));
+  Watcher other(watches_, Where(kAny, /*changes_only=*/true));
   for (size_t i = 0; i < JobWatch::kMaxWaiting; ++i) Rename(*a, absl::StrCat(i));
   for (size_t i = 0; i < JobWatch::kMaxWaiting; ++i) ASSERT_EQ(other.Say(), "CHANGED a QUEUED");
   EXPECT_EQ(watcher.Next().event->job->Options().display_name, "0");
@@ -336,8 +336,8 @@ TEST_F(JobWatchesTest, TheLastThatMayWaitIsNotTooMany) {
 
 TEST_F(JobWatchesTest, WhatTheLogHasForgottenCutsAndExpires) {
   const auto a = Create("a");
-  Watcher watcher(watches_, Where(Any, /*changes_only=*/true));
-  Watcher other(watches_, Where(Any, /*changes_only=*/true));
+  Watcher watcher(watches_, Where(kAny, /*changes_only=*/true));
+  Watcher other(watches_, Where(kAny, /*changes_only=*/true));
   const std::optional<uint64_t> start = watcher.Take().position;
   events_.set_max_events(10);
   for (int i = 0; i < 20; ++i) {
@@ -345,9 +345,9 @@ TEST_F(JobWatchesTest, WhatTheLogHasForgottenCutsAndExpires) {
     ASSERT_EQ(other.Say(), "CHANGED a QUEUED");
   }
   EXPECT_EQ(watcher.Say(), "WATCH_TOO_SLOW");
-  Watcher expired(watches_, Where(Any, true, start));
+  Watcher expired(watches_, Where(kAny, true, start));
   EXPECT_EQ(ReasonOf(expired.status()), "RESUME_TOKEN_EXPIRED");
-  Watcher resumed(watches_, Where(Any, true, events_.last() - 5));
+  Watcher resumed(watches_, Where(kAny, true, events_.last() - 5));
   for (int i = 15; i < 20; ++i) EXPECT_EQ(resumed.Next().event->job->Options().display_name, absl::StrCat(i));
 }
 
@@ -356,13 +356,13 @@ TEST_F(JobWatchesTest, EventsThatComeFasterThanTheyAreGivenOutCut) {
   Gate blocked;
   Gate release;
   const auto blocker =
-      watches_.Watch(Where(Any, /*changes_only=*/true), [&] {  // on the thread that gives out
+      watches_.Watch(Where(kAny, /*changes_only=*/true), [&] {  // on the thread that gives out
         blocked.Open();
         release.Await();
       });
   ASSERT_TRUE(blocker.ok());
   EXPECT_EQ((*blocker)->Take().kind, Kind::kNothingYet);
-  Watcher watcher(watches_, Where(Any, /*changes_only=*/true));
+  Watcher watcher(watches_, Where(kAny, /*changes_only=*/true));
   Rename(*a, "first");
   blocked.Await();
   EXPECT_EQ(watcher.Say(), "CHANGED a QUEUED");
@@ -399,7 +399,7 @@ TEST_F(JobWatchesTest, ThePositionGoesOnWithEventsOfOthers) {
   Create("a");
   const auto other = Create("other");
   Watcher watcher(watches_, Names({"a"}));
-  Watcher all(watches_, Where(Any, true));
+  Watcher all(watches_, Where(kAny, true));
   watcher.Say();
   const uint64_t before = *watcher.Take().position;
   Rename(*other, "new");
@@ -409,39 +409,39 @@ TEST_F(JobWatchesTest, ThePositionGoesOnWithEventsOfOthers) {
 
 TEST_F(JobWatchesTest, AsManyWatchesAsMayBe) {
   watches_.set_max_watches(2);
-  Watcher one(watches_, Where(Any));
-  auto two = std::make_unique<Watcher>(watches_, Where(Any));
+  Watcher one(watches_, Where(kAny));
+  auto two = std::make_unique<Watcher>(watches_, Where(kAny));
   EXPECT_TRUE(two->status().ok());
-  EXPECT_EQ(ReasonOf(Watcher(watches_, Where(Any)).status()), "TOO_MANY_CALLS");
+  EXPECT_EQ(ReasonOf(Watcher(watches_, Where(kAny)).status()), "TOO_MANY_CALLS");
   two.reset();
-  EXPECT_TRUE(Watcher(watches_, Where(Any)).status().ok());
+  EXPECT_TRUE(Watcher(watches_, Where(kAny)).status().ok());
 }
 
 TEST_F(JobWatchesTest, AsManyJobsAsMayMatch) {
   for (int i = 0; i < kMaxWatchedJobs; ++i) Create(absl::StrCat("j", i));
   {
-    Watcher watcher(watches_, Where(Any));
+    Watcher watcher(watches_, Where(kAny));
     EXPECT_TRUE(watcher.status().ok());
     for (int i = 0; i < kMaxWatchedJobs; ++i) ASSERT_EQ(watcher.Take().kind, Kind::kEvent);
     EXPECT_EQ(watcher.Take().kind, Kind::kNothingYet);
   }
   Create("onemore");
-  EXPECT_EQ(ReasonOf(Watcher(watches_, Where(Any)).status()), "TOO_MANY_CALLS");
-  EXPECT_TRUE(Watcher(watches_, Where(Any, /*changes_only=*/true)).status().ok());
-  EXPECT_TRUE(Watcher(watches_, Where(Running)).status().ok());
+  EXPECT_EQ(ReasonOf(Watcher(watches_, Where(kAny)).status()), "TOO_MANY_CALLS");
+  EXPECT_TRUE(Watcher(watches_, Where(kAny, /*changes_only=*/true)).status().ok());
+  EXPECT_TRUE(Watcher(watches_, Where(kRunning)).status().ok());
 }
 
 TEST_F(JobWatchesTest, ShutdownTellsAllThatWasBefore) {
   const auto a = Create("a");
-  Watcher watcher(watches_, Where(Any, true));
-  Watcher waits(watches_, Where(Running, true));
+  Watcher watcher(watches_, Where(kAny, true));
+  Watcher waits(watches_, Where(kRunning, true));
   EXPECT_EQ(waits.Take().kind, Kind::kNothingYet);
   Rename(*a, "new");
   watches_.Shutdown();
   EXPECT_EQ(waits.Say(), "shutting down");
   EXPECT_EQ(watcher.Say(), "CHANGED a QUEUED");
   EXPECT_EQ(watcher.Say(), "shutting down");
-  EXPECT_EQ(ReasonOf(Watcher(watches_, Where(Any)).status()), "SHUTTING_DOWN");
+  EXPECT_EQ(ReasonOf(Watcher(watches_, Where(kAny)).status()), "SHUTTING_DOWN");
 }
 
 TEST_F(JobWatchesTest, NobodyWhoWatchesNothingPays) {
@@ -459,12 +459,13 @@ TEST(JobWatchesStressTest, BreaksLeaveNothingOutAndRepeatNothing) {
   constexpr int kWatchers = 6;
   TestPipeline pipeline;
   JobWatches& watches = pipeline->watches();
-  Watcher model(watches, Where(Any, /*changes_only=*/true));
+  Watcher model(watches, Where(kAny, /*changes_only=*/true));
   const std::optional<uint64_t> start = model.Take().position;
   ASSERT_TRUE(start.has_value());
-  const auto wanted = [](int watcher, const JobRecord& job) {
-    return watcher == 0 || job.id == "last" || job.number % 7 == 0 ||
-           job.state == static_cast<JobState>(watcher % 3 + 1);
+  const auto wanted = [](int watcher) -> std::string {
+    if (watcher == 0) return "";
+    const JobState state = static_cast<JobState>(watcher % 3 + 1);
+    return absl::StrCat("kind = sleep OR display_name = last OR state = ", std::string(JobStateName(state)));
   };
   const auto is_last = [](const JobEvent& event) {
     return event.type == JobEventType::kEnded && event.job->id == "last";
@@ -476,8 +477,7 @@ TEST(JobWatchesStressTest, BreaksLeaveNothingOutAndRepeatNothing) {
       std::mt19937 random(static_cast<unsigned>(w));
       std::optional<uint64_t> position = start;
       for (bool done = false; !done;) {
-        Watcher watcher(watches,
-                        Where([&, w](const JobRecord& job) { return wanted(w, job); }, true, position));
+        Watcher watcher(watches, Where(wanted(w), /*changes_only=*/true, position));
         ASSERT_TRUE(watcher.status().ok()) << watcher.status();
         for (auto left = random() % 40; left > 0 && !done; --left) {
           const WatchItem item = watcher.Next();
@@ -493,7 +493,9 @@ TEST(JobWatchesStressTest, BreaksLeaveNothingOutAndRepeatNothing) {
     pipeline.Submit(i % 5 == 0 ? SleepSpec(absl::Milliseconds(i % 3)) : NoopSpec());
   }
   EXPECT_TRUE(pipeline.AwaitNoLiveJobs());
-  pipeline.Submit(NoopSpec("last"));
+  JobSpec last = NoopSpec("last");
+  last.options.display_name = "last";
+  pipeline.Submit(std::move(last));
   std::vector<SharedJobEvent> all;
   do {
     const WatchItem item = model.Next();
@@ -511,9 +513,10 @@ TEST(JobWatchesStressTest, BreaksLeaveNothingOutAndRepeatNothing) {
   EXPECT_EQ(lives.size(), kJobs + 1);
   for (const auto& [id, life] : lives) EXPECT_EQ(life, "QUEUED RUNNING SUCCEEDED ") << id;
   for (int w = 0; w < kWatchers; ++w) {
+    const JobFilter filter = JobFilter::Parse(wanted(w)).value();
     std::vector<uint64_t> expected;
     for (const SharedJobEvent& event : all) {
-      if (wanted(w, *event->job) || (event->before != nullptr && wanted(w, *event->before))) {
+      if (filter.Matches(*event->job) || (event->before != nullptr && filter.Matches(*event->before))) {
         expected.push_back(event->sequence);
       }
     }

@@ -24,7 +24,7 @@ TEST(RateLimiterTest, WithoutARateEverythingPasses) {
 TEST(RateLimiterTest, OneAtATimeWhereTheBurstIsLessThanOne) {
   RateLimiter limiter(absl::Milliseconds(100), 4);
   EXPECT_EQ(TakeMany(limiter, kStart), 1);
-  EXPECT_EQ(limiter.NextTime(), Later(kStart, absl::Milliseconds(250)));
+  EXPECT_EQ(limiter.NextTime(kStart), Later(kStart, absl::Milliseconds(250)));
   EXPECT_FALSE(limiter.Take(Later(kStart, absl::Milliseconds(249))));
   EXPECT_TRUE(limiter.Take(Later(kStart, absl::Milliseconds(250))));
 }
@@ -42,11 +42,24 @@ TEST(RateLimiterTest, WhatIsNotUsedIsNotSavedUp) {
   EXPECT_EQ(TakeMany(limiter, Later(kStart, absl::Hours(1))), 10);
 }
 
-TEST(RateLimiterTest, ManyTogetherPassTogetherAndArePaidForAfterwards) {
+TEST(RateLimiterTest, ManyTogetherPassTogetherOrNot) {
   RateLimiter limiter(absl::Seconds(1), 10);
-  EXPECT_TRUE(limiter.Take(kStart, 50));
-  EXPECT_FALSE(limiter.Take(Later(kStart, absl::Milliseconds(4050))));
-  EXPECT_TRUE(limiter.Take(Later(kStart, absl::Milliseconds(4101))));
+  EXPECT_TRUE(limiter.Take(kStart, 4));
+  EXPECT_FALSE(limiter.Take(kStart, 7));
+  EXPECT_EQ(limiter.NextTime(kStart, 7), Later(kStart, absl::Milliseconds(100)));
+  EXPECT_TRUE(limiter.Take(kStart, 6));
+  EXPECT_FALSE(limiter.Take(Later(kStart, absl::Milliseconds(950)), 10));
+  EXPECT_TRUE(limiter.Take(Later(kStart, absl::Milliseconds(1001)), 10));
+}
+
+TEST(RateLimiterTest, MoreThanABurstNeverPassesTogether) {
+  RateLimiter limiter(absl::Seconds(1), 10);
+  EXPECT_TRUE(limiter.Allows(kStart, 10));
+  EXPECT_FALSE(limiter.Allows(kStart, 11));
+  const MonotonicTime later = Later(kStart, absl::Hours(1));
+  EXPECT_FALSE(limiter.Take(later, 11));
+  EXPECT_GT(limiter.NextTime(later, 11), later);
+  EXPECT_TRUE(limiter.Take(later, 10));  // it was not counted
 }
 
 TEST(RateLimiterTest, WhatIsGivenBackCanBeTakenAgain) {

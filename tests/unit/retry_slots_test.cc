@@ -44,12 +44,26 @@ TEST_F(RetrySlotsTest, NobodyIsLetInWithoutRoom) {
 TEST_F(RetrySlotsTest, WhoWaitedIsNotOvertaken) {
   Refuse(1);
   EXPECT_FALSE(Admit(2, 1));  // the place is kept
-  EXPECT_FALSE(Admit(1, 1));  // also from one who comes too early
   EXPECT_TRUE(Admit(2, 2));   // there is another
   Advance(kInterval);
   EXPECT_FALSE(Admit(2, 1));
   EXPECT_TRUE(Admit(1, 1));
   EXPECT_TRUE(Admit(2, 1));  // now nobody is expected
+}
+
+TEST_F(RetrySlotsTest, WhoComesTooEarlyGivesWayOnlyToThoseBefore) {
+  Refuse(1);
+  Refuse(2);
+  Refuse(2);
+  Refuse(3);
+  EXPECT_FALSE(Admit(2, 1));  // kept for 1
+  EXPECT_TRUE(Admit(2, 2));   // not for itself
+  EXPECT_TRUE(Admit(1, 1));   // nor for those behind
+  EXPECT_TRUE(Admit(2, 1));
+  EXPECT_FALSE(Admit(2, 1));  // kept for 3
+  EXPECT_TRUE(Admit(3, 1));
+  EXPECT_TRUE(Admit(2, 1));
+  EXPECT_TRUE(slots_.empty());
 }
 
 TEST_F(RetrySlotsTest, RoomIsKeptForHalfASecond) {
