@@ -30,6 +30,12 @@ enum class JobState : unsigned char {
   kCancelled,  // ended: stopped before it was done
 };
 
+/// How a job is kept.
+enum class Durability : unsigned char {
+  kMemory,  // it is gone with the server
+  kDisk,    // it is acknowledged, and its end told, when the store has it
+};
+
 inline bool IsEnded(JobState state) { return state >= JobState::kSucceeded; }
 
 /// As jobpool.v1.Job.State spells it.
@@ -124,6 +130,7 @@ struct JobRecord {
   std::vector<Attempt> attempts;
   JobState state = JobState::kQueued;
   bool daemon = false;
+  Durability durability = Durability::kMemory;
   uint8_t priority = kDefaultPriority;
   uint32_t revision = 1;  // counts the changes, but for progress
 
@@ -172,6 +179,7 @@ struct JobSpec {
   Work work;
   std::string pool;
   bool daemon = false;
+  std::optional<Durability> durability;  // nothing: as the server is told
   uint8_t priority = kDefaultPriority;
   JobOptions options;
 };

@@ -11,16 +11,31 @@ constexpr size_t kLookedAtUnderLock = 2'500;
 
 }  // namespace
 
-absl::Status MemoryStore::Put(EndedJob job) {
-  const size_t bytes = job->Bytes();
+absl::Status MemoryStore::Commit(absl::Span<const JobWrite> writes) {
   std::vector<EndedJob> dropped;  // let go of after the lock
   MutexLock lock(mu_);
-  bytes_ += bytes;
+  for (const JobWrite& write : writes) {
+    last_number_ = std::max(last_number_, write.job->number);
+    if (write.request.has_value()) {
+      requests_[write.request->id] = {*write.request, write.job->id,
+                                      write.job->create_time + kRequestIdLifetime};
+    }
+    if (!IsEnded(write.job->state)) {
+      live_[write.job->number] = write.job;
+      continue;
+    }
+    if (!live_.empty()) live_.erase(write.job->number);
+    PutEnded(write.job);
+  }
+  dropped = RemoveBeyond();
+  return absl::OkStatus();
+}
+
+void MemoryStore::PutEnded(EndedJob job) {
+  bytes_ += job->Bytes();
   index_.Insert(job.get());
   expiring_.insert(job.get());
   jobs_.insert(std::move(job));
-  dropped = RemoveBeyond();
-  return absl::OkStatus();
 }
 
 void MemoryStore::SetLimits(size_t max_jobs, size_t max_bytes) {
@@ -75,7 +90,41 @@ absl::StatusOr<size_t> MemoryStore::DeleteExpired(absl::Time now, size_t limit) 
   while (dropped.size() < limit && !expiring_.empty() && (*expiring_.begin())->ExpireTime() <= now) {
     dropped.push_back(Remove(*expiring_.begin()));
   }
+  size_t requests = 0;
+  for (auto it = requests_.begin(); it != requests_.end() && requests < limit;) {
+    if (it->second.expire_time > now) {
+      ++it;
+    } else {
+      it = requests_.erase(it);
+      ++requests;
+    }
+  }
   return dropped.size();
+}
+
+absl::StatusOr<std::vector<JobRecord>> MemoryStore::ListLive(uint64_t after, size_t limit) const {
+  std::vector<JobRecord> jobs;
+  MutexLock lock(mu_);
+  for (auto it = live_.upper_bound(after); it != live_.end() && jobs.size() < limit; ++it) {
+    jobs.push_back(*it->second);
+  }
+  return jobs;
+}
+
+absl::StatusOr<std::vector<MadeRequest>> MemoryStore::ListRequests(const std::optional<RequestId>& after,
+                                                                   size_t limit) const {
+  std::vector<MadeRequest> requests;
+  MutexLock lock(mu_);
+  for (auto it = after.has_value() ? requests_.upper_bound(*after) : requests_.begin();
+       it != requests_.end() && requests.size() < limit; ++it) {
+    requests.push_back(it->second);
+  }
+  return requests;
+}
+
+absl::StatusOr<uint64_t> MemoryStore::LastNumber() const {
+  MutexLock lock(mu_);
+  return last_number_;
 }
 
 EndedJob MemoryStore::Remove(const JobRecord* job) {

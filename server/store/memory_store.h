@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/btree_map.h"
 #include "absl/container/btree_set.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/string_view.h"
@@ -16,7 +17,7 @@ namespace jobpool {
 
 /// Keeps ended jobs in memory, at most `max_jobs`, and `max_bytes` of records with
 /// payloads and results: beyond that the ones that expire first are forgotten
-/// first. Thread-safe.
+/// first. Live jobs and requests, which nobody need write here, have no bound. Thread-safe.
 class MemoryStore final : public JobStore {
  public:
   explicit MemoryStore(size_t max_jobs, size_t max_bytes = size_t{1} << 30)
@@ -25,11 +26,15 @@ class MemoryStore final : public JobStore {
   /// What is beyond them now is forgotten at once.
   void SetLimits(size_t max_jobs, size_t max_bytes);
 
-  absl::Status Put(EndedJob job) override;
+  absl::Status Commit(absl::Span<const JobWrite> writes) override;
   absl::StatusOr<EndedJob> Get(const std::string& id) const override;
   absl::StatusOr<StoredPage> List(const JobQuery& query) const override;
   absl::StatusOr<bool> Delete(const std::string& id) override;
   absl::StatusOr<size_t> DeleteExpired(absl::Time now, size_t limit) override;
+  absl::StatusOr<std::vector<JobRecord>> ListLive(uint64_t after, size_t limit) const override;
+  absl::StatusOr<std::vector<MadeRequest>> ListRequests(const std::optional<RequestId>& after,
+                                                        size_t limit) const override;
+  absl::StatusOr<uint64_t> LastNumber() const override;
 
  private:
   // The set of jobs is looked into by id alone.
@@ -55,6 +60,14 @@ class MemoryStore final : public JobStore {
     }
   };
 
+  struct RequestOrder {
+    bool operator()(const RequestId& a, const RequestId& b) const {
+      return a.high != b.high ? a.high < b.high : a.low < b.low;
+    }
+  };
+
+  void PutEnded(EndedJob job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
   /// Takes a job out of all three; the caller lets go of it outside the lock.
   EndedJob Remove(const JobRecord* job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
@@ -68,6 +81,9 @@ class MemoryStore final : public JobStore {
   absl::flat_hash_set<EndedJob, IdHash, IdEq> jobs_ ABSL_GUARDED_BY(mu_);
   JobIndex index_ ABSL_GUARDED_BY(mu_);
   absl::btree_set<const JobRecord*, ExpiryOrder> expiring_ ABSL_GUARDED_BY(mu_);
+  absl::btree_map<uint64_t, std::shared_ptr<const JobRecord>> live_ ABSL_GUARDED_BY(mu_);
+  absl::btree_map<RequestId, MadeRequest, RequestOrder> requests_ ABSL_GUARDED_BY(mu_);
+  uint64_t last_number_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
 }  // namespace jobpool

@@ -23,11 +23,15 @@ class HookedStore final : public JobStore {
   Hook after_put;
   Hook before_get;
 
-  absl::Status Put(EndedJob job) override {
-    const std::string id = job->id;
-    if (const absl::Status status = Call(before_put, id); !status.ok()) return status;
-    if (const absl::Status status = store_.Put(std::move(job)); !status.ok()) return status;
-    return Call(after_put, id);
+  absl::Status Commit(absl::Span<const JobWrite> writes) override {
+    for (const JobWrite& write : writes) {
+      if (const absl::Status status = Call(before_put, write.job->id); !status.ok()) return status;
+    }
+    if (const absl::Status status = store_.Commit(writes); !status.ok()) return status;
+    for (const JobWrite& write : writes) {
+      if (const absl::Status status = Call(after_put, write.job->id); !status.ok()) return status;
+    }
+    return absl::OkStatus();
   }
   absl::StatusOr<EndedJob> Get(const std::string& id) const override {
     if (const absl::Status status = Call(before_get, id); !status.ok()) return status;
@@ -38,6 +42,14 @@ class HookedStore final : public JobStore {
   absl::StatusOr<size_t> DeleteExpired(absl::Time now, size_t limit) override {
     return store_.DeleteExpired(now, limit);
   }
+  absl::StatusOr<std::vector<JobRecord>> ListLive(uint64_t after, size_t limit) const override {
+    return store_.ListLive(after, limit);
+  }
+  absl::StatusOr<std::vector<MadeRequest>> ListRequests(const std::optional<RequestId>& after,
+                                                        size_t limit) const override {
+    return store_.ListRequests(after, limit);
+  }
+  absl::StatusOr<uint64_t> LastNumber() const override { return store_.LastNumber(); }
 
  private:
   static absl::Status Call(const Hook& hook, const std::string& id) {
