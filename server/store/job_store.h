@@ -54,6 +54,9 @@ class JobStore {
   /// deletion; of a job that is not kept, no other with its id is.
   virtual absl::Status Commit(absl::Span<const JobWrite> writes) = 0;
 
+  /// Whether Commit would work now, tried as far as that can be done without a job.
+  virtual absl::Status CheckWritable() { return absl::OkStatus(); }
+
   absl::Status Put(EndedJob job) {
     const JobWrite write{std::move(job)};
     return Commit(absl::MakeConstSpan(&write, 1));

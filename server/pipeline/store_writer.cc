@@ -1,0 +1,237 @@
+#include "server/pipeline/store_writer.h"
+
+#include <algorithm>
+
+#include <spdlog/spdlog.h>
+
+#include "server/base/clock.h"
+#include "server/telemetry/log.h"
+
+namespace jobpool {
+namespace {
+
+// In one commit, but for those that belong together.
+constexpr size_t kMaxBatch = 10'000;
+// Between two tries while the store refuses.
+constexpr absl::Duration kPause = absl::Milliseconds(250);
+
+}  // namespace
+
+StoreWriter::StoreWriter(JobStore& store, ThreadRegistry& registry, StoreMetrics& metrics)
+    : store_(store),
+      registry_(registry),
+      metrics_(metrics),
+      committer_([this] { CommitAll(); }),
+      caller_([this] { CallBackAll(); }) {
+  MutexLock lock(mu_);
+  while (registered_ < 2) added_.Wait(mu_);
+}
+
+StoreWriter::~StoreWriter() { Stop(); }
+
+absl::Status StoreWriter::health() const {
+  MutexLock lock(mu_);
+  return health_;
+}
+
+void StoreWriter::set_on_health(std::function<void(const absl::Status&)> on_health) {
+  on_health_ = std::move(on_health);
+}
+
+void StoreWriter::Create(std::vector<JobWrite> jobs, Done refused) {
+  MutexLock lock(mu_);
+  for (JobWrite& job : jobs) Add({Type::kCreate, true, std::move(job), nullptr});
+  if (jobs.empty()) return;
+  pending_.back().more_follow = false;
+  pending_.back().done = std::move(refused);
+}
+
+void StoreWriter::Change(std::shared_ptr<const JobRecord> job) {
+  MutexLock lock(mu_);
+  if (refused_.contains(job->number)) return;
+  Add({Type::kChange, false, {std::move(job)}, nullptr});
+}
+
+void StoreWriter::End(EndedJob job, Done done) {
+  MutexLock lock(mu_);
+  Add({Type::kEnd, false, {std::move(job)}, std::move(done)});
+}
+
+void StoreWriter::Flush(Done done) {
+  MutexLock lock(mu_);
+  Add({Type::kFlush, false, {}, std::move(done)});
+}
+
+void StoreWriter::Add(Write write) {
+  if (pending_.empty()) added_.NotifyAll();
+  pending_.push_back(std::move(write));
+}
+
+void StoreWriter::AwaitRoom() {
+  MutexLock lock(mu_);
+  while (pending_.size() > kRoom && !stopping_) room_.Wait(mu_);
+}
+
+void StoreWriter::Stop() {
+  {
+    MutexLock lock(mu_);
+    stopping_ = true;
+    added_.NotifyAll();
+    room_.NotifyAll();
+  }
+  if (committer_.joinable()) committer_.join();
+  if (caller_.joinable()) caller_.join();
+}
+
+void StoreWriter::CommitAll() {
+  RegisteredThread thread(registry_, ThreadRole::kService, "");
+  {
+    MutexLock lock(mu_);
+    ++registered_;
+    added_.NotifyAll();
+  }
+  for (;;) {
+    {
+      MutexLock lock(mu_);
+      // A store that refuses is asked now and then whether it still does.
+      const MonotonicTime again = Later(Clock::Real().Monotonic(), kPause);
+      while (!stopping_ && (health_.ok() ? pending_.empty() : Clock::Real().Monotonic() < again)) {
+        if (health_.ok()) {
+          added_.Wait(mu_);
+        } else {
+          added_.WaitUntil(mu_, again);
+        }
+      }
+      if (stopping_ && pending_.empty()) break;
+    }
+    thread.SetRunning(true);
+    Writes batch = TakeBatch();
+    const absl::Status status = CommitBatch(batch);
+    Sort(std::move(batch), status);
+    SetHealth(status);
+    thread.SetRunning(false);
+    MutexLock lock(mu_);
+    if (stopping_ && !status.ok()) break;
+  }
+  MutexLock lock(mu_);
+  for (Write& write : pending_) {
+    if (write.done != nullptr && write.type == Type::kFlush) {
+      told_.emplace_back(std::move(write.done), health_);
+    }
+  }
+  committed_all_ = true;
+  told_changed_.NotifyAll();
+}
+
+StoreWriter::Writes StoreWriter::TakeBatch() {
+  MutexLock lock(mu_);
+  Writes batch;
+  while (!pending_.empty() &&
+         (batch.size() < kMaxBatch || batch.back().more_follow)) {
+    batch.push_back(std::move(pending_.front()));
+    pending_.pop_front();
+  }
+  return batch;
+}
+
+absl::Status StoreWriter::CommitBatch(const Writes& batch) {
+  std::vector<JobWrite> writes;
+  {
+    MutexLock lock(mu_);
+    for (const Write& write : batch) {
+      if (write.type == Type::kFlush || refused_.contains(write.write.job->number)) continue;
+      writes.push_back(write.write);
+    }
+  }
+  const MonotonicTime start = Clock::Real().Monotonic();
+  const absl::Status status = writes.empty() ? store_.CheckWritable() : store_.Commit(writes);
+  if (!status.ok()) {
+    metrics_.Failed();
+  } else if (!writes.empty()) {
+    metrics_.Committed(writes.size(), absl::FromChrono(Clock::Real().Monotonic() - start));
+  }
+  return status;
+}
+
+void StoreWriter::Sort(Writes batch, const absl::Status& status) {
+  MutexLock lock(mu_);
+  if (!status.ok()) {
+    for (const Write& write : batch) {
+      if (write.type == Type::kCreate) refused_.insert(write.write.job->number);
+    }
+  }
+  Writes again;
+  for (Write& write : batch) {
+    const bool refused = write.type != Type::kFlush && refused_.contains(write.write.job->number);
+    switch (write.type) {
+      case Type::kCreate:
+        if (!status.ok() && write.done != nullptr) told_.emplace_back(std::move(write.done), status);
+        break;
+      case Type::kChange:
+        if (!status.ok() && !refused) again.push_back(std::move(write));
+        break;
+      case Type::kEnd:
+        if (refused) {
+          refused_.erase(write.write.job->number);
+          told_.emplace_back(std::move(write.done), absl::UnavailableError("the job was not stored"));
+        } else if (status.ok()) {
+          told_.emplace_back(std::move(write.done), status);
+        } else {
+          again.push_back(std::move(write));
+        }
+        break;
+      case Type::kFlush:
+        told_.emplace_back(std::move(write.done), status);
+        break;
+    }
+  }
+  while (!again.empty()) {
+    pending_.push_front(std::move(again.back()));
+    again.pop_back();
+  }
+  if (!told_.empty()) told_changed_.NotifyAll();
+  if (pending_.size() <= kRoom) room_.NotifyAll();
+}
+
+void StoreWriter::SetHealth(const absl::Status& status) {
+  {
+    MutexLock lock(mu_);
+    if (health_ == status) return;
+    const bool known = !health_.ok() && !status.ok();  // another reason
+    health_ = status;
+    if (known) return;
+  }
+  metrics_.SetWritable(status.ok());
+  if (status.ok()) {
+    Log().info("the store can be written again");
+  } else {
+    Log().error("the store cannot be written error=\"{}\"", std::string(status.message()));
+  }
+  if (on_health_) on_health_(status);
+}
+
+void StoreWriter::CallBackAll() {
+  RegisteredThread thread(registry_, ThreadRole::kService, "");
+  {
+    MutexLock lock(mu_);
+    ++registered_;
+    added_.NotifyAll();
+  }
+  for (;;) {
+    std::deque<std::pair<Done, absl::Status>> told;
+    {
+      MutexLock lock(mu_);
+      while (told_.empty() && !committed_all_) told_changed_.Wait(mu_);
+      if (told_.empty()) return;
+      told.swap(told_);
+    }
+    thread.SetRunning(true);
+    for (auto& [done, status] : told) {
+      done(status);
+      done = nullptr;  // what it holds goes now
+    }
+    thread.SetRunning(false);
+  }
+}
+
+}  // namespace jobpool

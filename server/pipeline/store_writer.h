@@ -1,0 +1,111 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/status/status.h"
+#include "server/base/mutex.h"
+#include "server/store/job_store.h"
+#include "server/telemetry/store_metrics.h"
+#include "server/workers/thread_registry.h"
+
+namespace jobpool {
+
+/// Writes jobs to the store for many callers with few commits: one thread commits
+/// all that has come while it was busy at once, so that many share one fsync and one
+/// alone waits for no company (group commit). Another one calls back, in the order of
+/// the writes, while the next commit is under way.
+///
+/// What the store refuses is forgotten if it is a new job, whose caller is told; the
+/// changes and ends of jobs that it has are tried until it takes them. Thread-safe. No
+/// lock of its own is held when it calls back.
+class StoreWriter {
+ public:
+  using Done = std::function<void(const absl::Status&)>;
+
+  /// How many writes may wait before AwaitRoom waits.
+  static constexpr size_t kRoom = 20'000;
+
+  /// All outlive it.
+  StoreWriter(JobStore& store, ThreadRegistry& registry, StoreMetrics& metrics);
+  /// As Stop.
+  ~StoreWriter();
+
+  /// Not OK, UNAVAILABLE: the last commit has failed.
+  absl::Status health() const;
+
+  /// Is told, on the thread that commits, when health() has become another; to be set
+  /// before anything is written.
+  void set_on_health(std::function<void(const absl::Status&)> on_health);
+
+  /// Keeps new jobs, all or none. `refused` is called only if they are not kept; what
+  /// else is written of them is dropped then.
+  void Create(std::vector<JobWrite> jobs, Done refused);
+
+  /// Keeps a job as it is now. To be called in the order of its changes.
+  void Change(std::shared_ptr<const JobRecord> job);
+
+  /// Keeps the end of a job. Not OK: it will never be kept, since the job was not.
+  void End(EndedJob job, Done done);
+
+  /// Calls back when all that was written before has been kept; UNAVAILABLE: some of
+  /// that is not yet, or never will be.
+  void Flush(Done done);
+
+  /// Waits while too much waits to be written.
+  void AwaitRoom();
+
+  /// Tries once more to keep all that was written, then ends the threads. Nothing may be
+  /// written any more. Idempotent.
+  void Stop();
+
+ private:
+  enum class Type : unsigned char { kCreate, kChange, kEnd, kFlush };
+  struct Write {
+    Type type;
+    bool more_follow = false;  // of the same Create
+    JobWrite write;            // but of kFlush
+    Done done;                 // of the last of a Create, kEnd and kFlush
+  };
+  using Writes = std::deque<Write>;
+
+  void Add(Write write) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void CommitAll();
+  void CallBackAll();
+  Writes TakeBatch();
+  absl::Status CommitBatch(const Writes& batch);
+  // What becomes of a batch: those to call back go to told_, those to try again to pending_.
+  void Sort(Writes batch, const absl::Status& status);
+  void SetHealth(const absl::Status& status);
+
+  JobStore& store_;
+  ThreadRegistry& registry_;
+  StoreMetrics& metrics_;
+  std::function<void(const absl::Status&)> on_health_;
+
+  mutable Mutex mu_;
+  CondVar added_;
+  CondVar room_;
+  CondVar told_changed_;
+  Writes pending_ ABSL_GUARDED_BY(mu_);
+  std::deque<std::pair<Done, absl::Status>> told_ ABSL_GUARDED_BY(mu_);
+  // The numbers of jobs that were refused and have not ended.
+  absl::flat_hash_set<uint64_t> refused_ ABSL_GUARDED_BY(mu_);
+  absl::Status health_ ABSL_GUARDED_BY(mu_);
+  bool busy_ ABSL_GUARDED_BY(mu_) = false;  // a batch is being committed
+  int registered_ ABSL_GUARDED_BY(mu_) = 0;
+  bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+  bool committed_all_ ABSL_GUARDED_BY(mu_) = false;
+
+  std::thread committer_;
+  std::thread caller_;
+};
+
+}  // namespace jobpool
