@@ -324,9 +324,10 @@ bool Dispatcher::RunOne(RegisteredThread& worker) {
   // to say that it has ended.
   worker.BeginJob({job->id(), display_name, job->daemon(), start_time});
   if (!to_.table.Change(*job, [&] { return job->Start(std::move(attempt), control, &to_.events); })) {
-    // Cancelled, or scheduled for later, while queued.
+    // Cancelled, or scheduled for later, while queued, or too late.
     to_.kinds.Ended(job->kind());
     worker.EndJob(/*ran=*/false);
+    if (job->Options()->deadline_time <= start_time) Stop(job, CancelReason::kDeadline);
     return true;
   }
   to_.log.Started(job->id(), display_name, job->kind(), worker);
