@@ -77,7 +77,8 @@ absl::StatusOr<JobPage> JobReader::List(const JobQuery& query) const {
       page.jobs.push_back({std::move(l->snapshot), nullptr, std::move(position)});
       ++l;
     } else {
-      page.jobs.push_back(*std::move(e++));
+      page.jobs.push_back(std::move(*e));
+      ++e;
     }
   }
   page.next = std::move(end);

@@ -65,8 +65,7 @@ class Http(E2eTest):
         with socket.create_connection(server.http.split(":"), timeout=PATIENCE) as another:
             self.assertEqual(another.recv(1), b"")
         held.pop().close()
-        eventually(lambda: server.get("/healthz")[0] == 200 if self.admitted(server) else False,
-                   what="there is room for one")
+        eventually(lambda: self.admitted(server), what="there is room for one")
 
     def admitted(self, server):
         with socket.create_connection(server.http.split(":"), timeout=PATIENCE) as connection:
