@@ -37,14 +37,15 @@ void AwaitReadable(int descriptor, MonotonicTime deadline) { AwaitEither(descrip
 bool DrainJobs(Pipeline& pipeline, absl::Duration timeout, int hurry) {
   const auto empty = std::make_shared<Event>();  // the last job may raise it after we gave up
   pipeline.Close([empty] { empty->Raise(); });
+  const size_t left = pipeline.control().LeaveKept();
   const size_t daemons = pipeline.control().CancelWhere([](const LiveJob& job) { return job.daemon(); },
                                                         CancelReason::kInterrupted);
   const size_t later =
       pipeline.control().CancelLaterThan(pipeline.clock().Now() + timeout, CancelReason::kInterrupted);
   Log().info(
-      "shutting down live_jobs={} daemon_jobs_cancelled={} jobs_cancelled_that_could_not_start={} "
-      "drain_timeout={}s",
-      pipeline.live_jobs(), daemons, later, absl::ToDoubleSeconds(timeout));
+      "shutting down live_jobs={} jobs_left_on_disk={} daemon_jobs_cancelled={} "
+      "jobs_cancelled_that_could_not_start={} drain_timeout={}s",
+      pipeline.live_jobs(), left, daemons, later, absl::ToDoubleSeconds(timeout));
   // Where no descriptor was to be had the event says nothing: the count does.
   const auto drained = [&] { return pipeline.live_jobs() == 0; };
   if (drained() || AwaitEither(empty->descriptor(), hurry, Later(Clock::Real().Monotonic(), timeout)) ||

@@ -15,6 +15,7 @@ enum class CancelReason : unsigned char {
   kCallerGone,   // the RunJob call that it belonged to ended early
   kInterrupted,  // the server shuts down
   kDeadline,     // the job's deadline has passed
+  kNotKept,      // the store has refused the job
 };
 
 /// Carries the wish that a piece of work ends early to the thread that does it.

@@ -230,6 +230,18 @@ absl::Status ShuttingDownError() {
   return status;
 }
 
+absl::Status StoreUnavailableError(const absl::Status& cause) {
+  absl::Status status = Make(absl::StatusCode::kUnavailable, v1::STORE_UNAVAILABLE,
+                             absl::StrCat("the store is not available: ", cause.message()));
+  AttachRetry(status, absl::Seconds(1));
+  return status;
+}
+
+absl::Status NoDurableStoreError() {
+  return Make(absl::StatusCode::kFailedPrecondition, v1::NO_DURABLE_STORE,
+              "durability DISK: this server keeps jobs in memory alone");
+}
+
 absl::Status CallCancelledError() {
   return Make(absl::StatusCode::kCancelled, v1::CALL_CANCELLED, "the call ended before its answer");
 }
@@ -248,6 +260,8 @@ absl::Status JobCancelledError(CancelReason reason) {
       return Make(absl::StatusCode::kCancelled, v1::CALLER_GONE, "the RunJob call that it belonged to ended");
     case CancelReason::kInterrupted:
       return Make(absl::StatusCode::kCancelled, v1::INTERRUPTED, "interrupted: the server shut down");
+    case CancelReason::kNotKept:
+      return Make(absl::StatusCode::kCancelled, v1::STORE_UNAVAILABLE, "the store could not keep it");
     case CancelReason::kRequested:
     case CancelReason::kNone:
     case CancelReason::kTimeout:

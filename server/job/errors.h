@@ -60,6 +60,9 @@ absl::Status ResumeTokenExpiredError();
 /// `limit`: of events that its caller may leave unread.
 absl::Status WatchTooSlowError(int64_t limit);
 absl::Status ShuttingDownError();
+/// `cause`: as the store said it.
+absl::Status StoreUnavailableError(const absl::Status& cause);
+absl::Status NoDurableStoreError();
 absl::Status CallCancelledError();
 
 /// The reason in the status's ErrorInfo, as ErrorReason spells it; empty: it has none.

@@ -1,10 +1,17 @@
 #include "server/job/job_record.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/job/errors.h"
 
 namespace jobpool {
+namespace {
+
+bool IsInterrupted(const Attempt& attempt) { return ReasonOf(attempt.error) == "INTERRUPTED"; }
+
+}  // namespace
 
 absl::string_view JobStateName(JobState state) {
   switch (state) {
@@ -33,7 +40,7 @@ bool CanFollow(JobState from, JobState to) {
     case JobState::kQueued:
       return to == JobState::kScheduled || to == JobState::kRunning || end_without_run;
     case JobState::kRunning:
-      return to == JobState::kScheduled || IsEnded(to);
+      return to == JobState::kScheduled || to == JobState::kQueued || IsEnded(to);
     case JobState::kSucceeded:
     case JobState::kFailed:
     case JobState::kCancelled:
@@ -88,7 +95,7 @@ size_t JobRecord::Bytes() const {
 bool JobRecord::Start(Attempt attempt) {
   if (!CanFollow(state, JobState::kRunning)) return false;
   state = JobState::kRunning;
-  attempt.number = static_cast<int32_t>(attempts.size()) + 1;
+  attempt.number = attempts.empty() ? 1 : attempts.back().number + 1;
   if (attempts.empty()) attempts.reserve(1);
   attempts.push_back(std::move(attempt));
   ++revision;
@@ -111,6 +118,23 @@ bool JobRecord::Retry(absl::Time end_time, ResourceUsage usage, absl::Status err
   state = JobState::kScheduled;
   ++revision;
   return true;
+}
+
+bool JobRecord::Interrupt(absl::Time end_time, ResourceUsage usage, absl::Status error) {
+  if (state != JobState::kRunning) return false;
+  attempts.back().Close(end_time, usage, std::move(error));
+  // Servers may end ever so often: the oldest of those that do not count gives way.
+  if (attempts.size() >= kMaxAttempts) {
+    attempts.erase(std::find_if(attempts.begin(), attempts.end(), IsInterrupted));
+  }
+  state = JobState::kQueued;
+  ++revision;
+  return true;
+}
+
+int32_t JobRecord::CountedAttempts() const {
+  return static_cast<int32_t>(attempts.size() -
+                              std::count_if(attempts.begin(), attempts.end(), IsInterrupted));
 }
 
 bool JobRecord::End(JobState end, ResourceUsage usage, Outcome how) {

@@ -42,8 +42,9 @@ inline bool IsEnded(JobState state) { return state >= JobState::kSucceeded; }
 absl::string_view JobStateName(JobState state);
 
 /// The whole state machine: a job goes between SCHEDULED and QUEUED, from QUEUED to
-/// RUNNING, from RUNNING to an end or, for another attempt, back to SCHEDULED, from
-/// all of them to an end, and from an end nowhere.
+/// RUNNING, from RUNNING to an end or, for another attempt, back to SCHEDULED or, where
+/// the server's end has interrupted it, to QUEUED, from all of them to an end, and from
+/// an end nowhere.
 bool CanFollow(JobState from, JobState to);
 
 struct ResourceUsage {
@@ -159,6 +160,13 @@ struct JobRecord {
   /// RUNNING to SCHEDULED, until `ready_time`: the attempt has ended with `error`.
   /// Returns false, and changes nothing, from any other state.
   bool Retry(absl::Time end_time, ResourceUsage usage, absl::Status error, absl::Time ready_time);
+
+  /// RUNNING to QUEUED: the attempt was interrupted by the server's end, which `error`
+  /// says. It does not count. Returns false, and changes nothing, from any other state.
+  bool Interrupt(absl::Time end_time, ResourceUsage usage, absl::Status error);
+
+  /// The attempts that count against the retry policy.
+  int32_t CountedAttempts() const;
 
   /// To `end`, with the attempt that runs, if one does. Returns false, and
   /// changes nothing, if the job has ended. REQUIRES: `end` is an end.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
@@ -25,18 +26,20 @@ RejectReason RejectReasonOf(const absl::Status& refused) {
       {"POOL_DRAINING", RejectReason::kPoolDraining},
       {"INVALID_FIELD", RejectReason::kInvalidField},
       {"PAYLOADS_FULL", RejectReason::kPayloadsFull},
+      {"NO_DURABLE_STORE", RejectReason::kNoDurableStore},
       {"SHUTTING_DOWN", RejectReason::kShuttingDown},
   };
   const auto found = reasons->find(ReasonOf(refused));
   return found != reasons->end() ? found->second : RejectReason::kStoreUnavailable;
 }
 
-JobRecord MakeRecord(JobSpec spec, const Dispatcher& pool) {
+JobRecord MakeRecord(JobSpec spec, Durability durability, const Dispatcher& pool) {
   JobRecord record;
   record.id = std::move(spec.id);
   record.work = std::move(spec.work);
   record.pool = pool.name();
   record.daemon = spec.daemon;
+  record.durability = durability;
   record.priority = spec.priority;
   if (!(spec.options == JobOptions())) {
     record.options = std::make_shared<const JobOptions>(std::move(spec.options));
@@ -85,6 +88,7 @@ absl::StatusOr<std::vector<JobRecord>> Admission::Validate(std::vector<JobSpec> 
     JOBPOOL_RETURN_IF_ERROR(FindMadeBefore(entries));
   }
   JOBPOOL_RETURN_IF_ERROR(CheckDeadlines(entries, batch ? Form::kBatch : Form::kSingle));
+  JOBPOOL_RETURN_IF_ERROR(CheckStore(entries));
   const std::vector<int64_t> places = CountPlaces(entries);
   for (const auto& pool : pools_.all()) {
     JOBPOOL_RETURN_IF_ERROR(pool->CheckRoom(places[pool->index()]));
@@ -123,13 +127,16 @@ absl::Status Admission::AddEntry(JobSpec spec, Entries& entries) {
   if (spec.pool.empty()) spec.pool = PoolSet::DefaultPool(KindOf(spec.work));
   Dispatcher* const pool = pools_.Find(spec.pool);
   if (pool == nullptr) return PoolNotFoundError(PoolName(spec.pool));
+  const bool can_keep = events_.writer() != nullptr;
+  const Durability durability = spec.durability.value_or(can_keep ? Durability::kDisk : Durability::kMemory);
+  if (durability == Durability::kDisk && !can_keep) return NoDurableStoreError();
   Entry entry;
   entry.pool = pool;
   entry.request = spec.request;
   entry.caller = spec.caller;
   entry.own_id = !spec.id.empty();
   entry.first = entries.size();
-  entry.record = MakeRecord(std::move(spec), *pool);
+  entry.record = MakeRecord(std::move(spec), durability, *pool);
   entries.push_back(std::move(entry));
   return absl::OkStatus();
 }
@@ -189,6 +196,44 @@ absl::Status Admission::CheckDeadlines(const Entries& entries, Form form) const 
   return violations.empty() ? absl::OkStatus() : InvalidFieldsError(violations);
 }
 
+absl::Status Admission::CheckStore(const Entries& entries) const {
+  for (size_t i = 0; i < entries.size(); ++i) {
+    if (!entries[i].IsNew(i) || entries[i].record.durability != Durability::kDisk) continue;
+    const absl::Status health = events_.writer()->health();
+    return health.ok() ? health : StoreUnavailableError(health);
+  }
+  return absl::OkStatus();
+}
+
+void Admission::AwaitKept(std::vector<JobHandle> jobs, StoreWriter::Done done) {
+  const auto on_disk = [](const JobHandle& job) {
+    return job.live != nullptr && job.live->durability() == Durability::kDisk;
+  };
+  jobs.erase(std::remove_if(jobs.begin(), jobs.end(), std::not_fn(on_disk)), jobs.end());
+  if (jobs.empty()) {
+    done(absl::OkStatus());
+    return;
+  }
+  events_.writer()->Flush([jobs = std::move(jobs), done = std::move(done), on_disk](const absl::Status& status) {
+    absl::Status kept = status;
+    if (!std::all_of(jobs.begin(), jobs.end(), on_disk)) kept.Update(absl::UnavailableError("it has refused a job"));
+    done(kept.ok() ? kept : StoreUnavailableError(kept));
+  });
+}
+
+// The store has refused them, and their caller is told so.
+void Admission::Unkeep(const std::vector<std::shared_ptr<LiveJob>>& jobs,
+                       const std::vector<RequestId>& requests) {
+  {
+    MutexLock lock(request_ids_.mu());
+    for (const RequestId& request : requests) request_ids_.Forget(request);
+  }
+  for (const auto& job : jobs) {
+    job->GiveUpKeeping();
+    pools_.Find(job->pool())->Stop(job, CancelReason::kNotKept);
+  }
+}
+
 // Places in the pools, and in the kinds' rates: all or none.
 absl::Status Admission::Reserve(const Entries& entries) {
   if (entries.size() == 1) {  // without counting
@@ -235,6 +280,7 @@ std::array<int64_t, kKindCount> Admission::CountKinds(const Entries& entries) {
 absl::Status Admission::Insert(Entries& entries, Form form, const std::shared_ptr<Waiter>& waiter) {
   if (entries.size() == 1 && !entries.front().IsNew(0)) return absl::OkStatus();
   JOBPOOL_RETURN_IF_ERROR(CheckDeadlines(entries, form));
+  JOBPOOL_RETURN_IF_ERROR(CheckStore(entries));
   JOBPOOL_RETURN_IF_ERROR(Reserve(entries));
   absl::Status inserted = InsertReserved(entries, waiter);
   if (!inserted.ok()) Release(entries);
@@ -265,10 +311,25 @@ absl::Status Admission::InsertReserved(Entries& entries, const std::shared_ptr<W
     added.push_back(&entries[i]);
     jobs.push_back(make(entries[i], last_number_.fetch_add(1, std::memory_order_relaxed) + 1));
   }
+  std::vector<JobWrite> writes;
+  std::vector<std::shared_ptr<LiveJob>> kept;
+  std::vector<RequestId> requests;
   const auto tell = [&] {
     for (const auto& job : jobs) job->TellCreated(events_);
+    if (kept.empty()) return;
+    events_.writer()->Create(std::move(writes), [this, kept = std::move(kept), requests = std::move(requests)](
+                                                    const absl::Status&) { Unkeep(kept, requests); });
   };
   for (;;) {
+    writes.clear();
+    kept.clear();
+    requests.clear();
+    for (size_t i = 0; i < jobs.size(); ++i) {
+      if (added[i]->record.durability != Durability::kDisk) continue;
+      writes.push_back({std::make_shared<const JobRecord>(jobs[i]->Snapshot().record), added[i]->request});
+      kept.push_back(jobs[i]);
+      if (added[i]->request.has_value()) requests.push_back(added[i]->request->id);
+    }
     size_t taken = 0;
     absl::Status inserted = table_.Insert(jobs, &store_, &taken, tell);
     if (inserted.ok()) break;

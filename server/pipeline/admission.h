@@ -33,7 +33,8 @@ struct Submission {
 /// Thread-safe.
 class Admission {
  public:
-  /// All outlive it. `seed`: random, for job ids.
+  /// All outlive it. `seed`: random, for job ids. A job of no said durability is kept on
+  /// disk if `events` has a writer.
   Admission(PoolSet& pools, JobTable& table, const JobReader& reader, const JobStore& store,
             RequestIds& request_ids, KindLimits& kinds, JobMetrics& metrics, JobEvents& events,
             const Clock& clock, uint64_t seed)
@@ -59,6 +60,13 @@ class Admission {
   /// Accepts all of `specs` or none, and answers in their order. Errors as of
   /// Submit.
   absl::StatusOr<std::vector<JobHandle>> SubmitAll(std::vector<JobSpec> specs);
+
+  /// Calls back when jobs that Submit or SubmitAll has given are kept, at once and on this
+  /// thread if none is kept on disk; UNAVAILABLE: the store has refused one.
+  void AwaitKept(std::vector<JobHandle> jobs, StoreWriter::Done done);
+
+  /// Numbers of jobs go on from there; to be called before any is accepted.
+  void set_last_number(uint64_t number) { last_number_.store(number); }
 
   /// Whether SubmitAll would accept them now; nothing is changed. Answers with
   /// their records as they would be, but for made ids, numbers (0) and times; of a
@@ -94,6 +102,9 @@ class Admission {
   enum class Form : unsigned char { kSingle, kBatch };
 
   absl::Status AddEntry(JobSpec spec, Entries& entries);
+  // UNAVAILABLE: a new one among them cannot be kept on disk.
+  absl::Status CheckStore(const Entries& entries) const;
+  void Unkeep(const std::vector<std::shared_ptr<LiveJob>>& jobs, const std::vector<RequestId>& requests);
   absl::Status Accept(Entries& entries, Form form, const std::shared_ptr<Waiter>& waiter);
   absl::Status FindMadeBefore(Entries& entries) ABSL_EXCLUSIVE_LOCKS_REQUIRED(request_ids_.mu());
   // How many of the entries are new, for each pool by its index.

@@ -14,11 +14,33 @@ bool Completion::End(const std::shared_ptr<LiveJob>& job, JobState from, JobStat
                      Outcome how) {
   const EndedJob ended = job->BeginEnd(from, end, usage, std::move(how));
   if (ended == nullptr) return false;
-  // Stored, then shown, and shown as the job leaves the table: who sees the end finds it in the store, and
-  // who finds the job in the table has not seen its end.
+  if (ended->durability != Durability::kDisk) {
+    KeepInMemory(ended);
+    Announce(job, from, ended);
+    return true;
+  }
+  events_.writer()->End(ended, [this, job, from, ended](const absl::Status& kept) {
+    if (kept.ok()) {
+      Announce(job, from, ended);
+      return;
+    }
+    auto forgotten = std::make_shared<JobRecord>(*ended);
+    forgotten->durability = Durability::kMemory;
+    KeepInMemory(forgotten);
+    Announce(job, from, forgotten);
+  });
+  return true;
+}
+
+void Completion::KeepInMemory(const EndedJob& ended) {
   if (const absl::Status stored = store_.Put(ended); !stored.ok()) {
     Log().error("job not stored job=jobs/{} error=\"{}\"", ended->id, std::string(stored.message()));
   }
+}
+
+// Shown once it is stored, and as the job leaves the table: who sees the end finds it in the store, and who
+// finds the job in the table has not seen its end.
+void Completion::Announce(const std::shared_ptr<LiveJob>& job, JobState from, const EndedJob& ended) {
   Count(*ended, from);
   log_.Ended(*ended);
   Waiters waiters;
@@ -28,7 +50,18 @@ bool Completion::End(const std::shared_ptr<LiveJob>& job, JobState from, JobStat
     timers_.Disarm(*job);
   }
   for (const auto& [key, waiter] : waiters) waiter->OnJobEnd(ended);
+}
+
+bool Completion::Leave(const std::shared_ptr<LiveJob>& job) {
+  if (job->durability() != Durability::kDisk || !job->Leave()) return false;
+  timers_.Disarm(*job);
+  table_.Erase(*job);
   return true;
+}
+
+void Completion::Interrupted(const JobRecord& job) {
+  CountAttempt(static_cast<size_t>(KindOf(job.work)), job.attempts.back());
+  metrics_.Interrupted();
 }
 
 void Completion::Retried(const JobRecord& job) {

@@ -52,12 +52,12 @@ int64_t OptionBytes(const JobRecord& record) {
 
 }  // namespace
 
-absl::StatusOr<JobSnapshot> Control::Cancel(const std::string& id) {
+absl::StatusOr<std::shared_ptr<LiveJob>> Control::Cancel(const std::string& id) {
   JOBPOOL_ASSIGN_OR_RETURN(const JobHandle job, reader_.Find(id));
   if (job.live == nullptr) return EndedError(id, job.ended->state);
   if (const JobState state = job.live->Snapshot().record.state; IsEnded(state)) return EndedError(id, state);
   Cancel(job.live, CancelReason::kRequested);
-  return job.live->Snapshot();
+  return job.live;
 }
 
 void Control::Cancel(const std::shared_ptr<LiveJob>& job, CancelReason reason) {
@@ -159,6 +159,7 @@ absl::StatusOr<JobSpec> Control::SpecOfRetry(const std::string& id) const {
   spec.work = job->work;
   spec.pool = *job->pool;
   spec.daemon = job->daemon;
+  spec.durability = job->durability;
   spec.priority = job->priority;
   spec.options = job->Options();
   spec.options.schedule_time = absl::InfinitePast();
@@ -184,6 +185,26 @@ size_t Control::CancelWhere(const std::function<bool(const LiveJob&)>& chosen, C
     ++count;
   }
   return count;
+}
+
+size_t Control::LeaveKept() {
+  size_t count = 0;
+  for (const std::shared_ptr<LiveJob>& job : table_.All()) {
+    pools_.Find(job->pool())->Leave(job);
+    count += job->left() ? 1 : 0;
+  }
+  return count;
+}
+
+void Control::AwaitKept(const std::string& id, StoreWriter::Done done) const {
+  const std::shared_ptr<LiveJob> job = table_.Find(id);
+  if (job == nullptr || job->durability() != Durability::kDisk) {
+    done(absl::OkStatus());
+    return;
+  }
+  events_.writer()->Flush([done = std::move(done)](const absl::Status& status) {
+    done(status.ok() ? status : StoreUnavailableError(status));
+  });
 }
 
 size_t Control::CancelLaterThan(absl::Time time, CancelReason reason) {

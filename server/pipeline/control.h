@@ -45,9 +45,13 @@ class Control {
         events_(events),
         clock_(clock) {}
 
-  /// Ends a job that waits, asks a running one to end; answers with the job as it
-  /// stands then. NOT_FOUND; FAILED_PRECONDITION: it has ended.
-  absl::StatusOr<JobSnapshot> Cancel(const std::string& id);
+  /// Ends a job that waits, asks a running one to end. NOT_FOUND; FAILED_PRECONDITION: it
+  /// has ended.
+  absl::StatusOr<std::shared_ptr<LiveJob>> Cancel(const std::string& id);
+
+  /// Calls back when all that was done to a job is kept, at once and on this thread if it
+  /// is not kept on disk; UNAVAILABLE: the store refuses.
+  void AwaitKept(const std::string& id, StoreWriter::Done done) const;
 
   /// As Cancel for a job at hand; nothing happens if it has ended.
   void Cancel(const std::shared_ptr<LiveJob>& job, CancelReason reason);
@@ -65,6 +69,10 @@ class Control {
 
   /// Cancels every live job for which `chosen` is true. Returns how many.
   size_t CancelWhere(const std::function<bool(const LiveJob&)>& chosen, CancelReason reason);
+
+  /// Leaves the jobs that are kept on disk, and do not run, to the next server. Returns
+  /// how many.
+  size_t LeaveKept();
 
   /// Cancels the jobs that cannot start before `time`, since they are scheduled for
   /// later or their pool is paused, and those that would be later. Returns how many

@@ -354,6 +354,7 @@ bool Dispatcher::RunOne(RegisteredThread& worker) {
   } else {
     FinishAttempt(job, *control, std::move(result), {after.user - before.user, after.system - before.system});
   }
+  if (to_.events.writer() != nullptr) to_.events.writer()->AwaitRoom();
   return true;
 }
 
@@ -365,7 +366,11 @@ void Dispatcher::FinishAttempt(const std::shared_ptr<LiveJob>& job, RunControl& 
   const std::shared_ptr<const JobOptions> options = job->Options();
   JobState end = Judge(std::move(result), control.cancel, *options, &outcome);
   to_.kinds.Ended(job->kind());
-  if (end == JobState::kFailed && control.attempt < options->retry.max_attempts) {
+  if (end == JobState::kCancelled && control.cancel.reason() == CancelReason::kInterrupted &&
+      TryInterrupt(job, control, outcome, usage)) {
+    return;
+  }
+  if (end == JobState::kFailed && options->retry.max_attempts > 1) {
     if (TryRetry(job, control, outcome, usage)) return;
     // It may have been asked to end for good since it was judged.
     const CancelReason reason = control.cancel.reason();
@@ -393,7 +398,27 @@ bool Dispatcher::TryRetry(const std::shared_ptr<LiveJob>& job, const RunControl&
   return true;
 }
 
+// A daemon has ended with the server.
+bool Dispatcher::TryInterrupt(const std::shared_ptr<LiveJob>& job, const RunControl& control,
+                              const Outcome& outcome, ResourceUsage usage) {
+  if (job->daemon() || job->durability() != Durability::kDisk) return false;
+  const bool changed = to_.table.Change(*job, [&] {
+    return job->Interrupt(control, outcome.end_time, usage, outcome.error, &to_.events);
+  });
+  if (!changed) return false;
+  to_.completion.Interrupted(job->Snapshot().record);
+  to_.completion.Leave(job);
+  return true;
+}
+
+void Dispatcher::Leave(const std::shared_ptr<LiveJob>& job) {
+  if (!to_.completion.Leave(job)) return;
+  Withdraw(*job);
+  Release(1);
+}
+
 void Dispatcher::Stop(const std::shared_ptr<LiveJob>& job, CancelReason reason) {
+  if (reason == CancelReason::kInterrupted) Leave(job);
   for (;;) {
     const absl::Time now = clock_.Now();
     const Asked asked = job->AskToEnd(reason, now);
@@ -423,6 +448,11 @@ void Dispatcher::SetGraceTimer(const std::shared_ptr<LiveJob>& job, const Contro
   if (const std::optional<Timer::Id> timer = control->TakeGraceTimer(); timer.has_value()) {
     to_.timer.Cancel(*timer);
   }
+}
+
+void Dispatcher::Restore(const std::shared_ptr<LiveJob>& job) {
+  reserved_.fetch_add(1);
+  Accept(job, job->Snapshot().record.state);
 }
 
 // The thread is lost to the pool, and the job goes on without it.

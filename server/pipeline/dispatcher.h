@@ -106,6 +106,12 @@ class Dispatcher final : public WorkSource, public HeldUp {
   /// Queues a job that is QUEUED, in no queue, and has its place.
   void Enqueue(const std::shared_ptr<LiveJob>& job);
 
+  /// Takes a job that a server before this one has accepted, also where the queue is full.
+  void Restore(const std::shared_ptr<LiveJob>& job);
+
+  /// Leaves a job that is kept on disk, and does not run, to the next server.
+  void Leave(const std::shared_ptr<LiveJob>& job);
+
   /// Stops a job whose deadline has passed.
   void Expire(const std::shared_ptr<LiveJob>& job);
 
@@ -166,6 +172,8 @@ class Dispatcher final : public WorkSource, public HeldUp {
                      ResourceUsage usage);
   bool TryRetry(const std::shared_ptr<LiveJob>& job, const RunControl& control, const Outcome& outcome,
                 ResourceUsage usage);
+  bool TryInterrupt(const std::shared_ptr<LiveJob>& job, const RunControl& control, const Outcome& outcome,
+                    ResourceUsage usage);
 
   const std::shared_ptr<const std::string> name_;
   const size_t index_;

@@ -12,6 +12,7 @@
 #include "server/base/clock.h"
 #include "server/base/mutex.h"
 #include "server/pipeline/job_event.h"
+#include "server/pipeline/store_writer.h"
 
 namespace jobpool {
 
@@ -25,8 +26,10 @@ class JobEvents {
   /// The log holds so many bytes at most for each event that it may have.
   static constexpr int64_t kBytesPerEvent = 640;
 
-  /// `max_events`: how many are kept.
-  JobEvents(const Clock& clock, int64_t max_events) : clock_(clock), max_events_(max_events) {}
+  /// `max_events`: how many are kept. `writer`, which outlives it: of the store that keeps
+  /// the jobs whose durability is DISK; null: there are none.
+  JobEvents(const Clock& clock, int64_t max_events, StoreWriter* writer = nullptr)
+      : clock_(clock), writer_(writer), max_events_(max_events) {}
   JobEvents(const JobEvents&) = delete;
   JobEvents& operator=(const JobEvents&) = delete;
 
@@ -42,6 +45,8 @@ class JobEvents {
   void Record(JobEventType type, std::shared_ptr<const JobRecord> job,
               std::shared_ptr<const JobRecord> before = nullptr,
               std::optional<Progress::Value> progress = std::nullopt);
+
+  StoreWriter* writer() const { return writer_; }
 
   void set_max_events(int64_t max_events) { max_events_.store(max_events, std::memory_order_relaxed); }
 
@@ -79,6 +84,7 @@ class JobEvents {
   uint64_t LastLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return first_ + events_.size() - 1; }
 
   const Clock& clock_;
+  StoreWriter* const writer_;
   std::atomic<int64_t> max_events_;
   std::atomic<bool> active_{false};  // written under mu_
 
@@ -93,21 +99,26 @@ class JobEvents {
   bool stopped_ ABSL_GUARDED_BY(mu_) = false;
 };
 
-/// One change of a record, told to `events`, which may be null, when it is done.
-/// Belongs to a scope that holds the lock of the record's job.
+/// One change of a record, told to `events`, which may be null, and to the store that
+/// keeps the job, when it is done. Belongs to a scope that holds the lock of the record's
+/// job.
 class RecordedChange {
  public:
   /// To be made before the change.
   RecordedChange(JobEvents* events, const JobRecord& record) {
-    if (events == nullptr || !events->active()) return;
+    if (events == nullptr) return;
+    if (record.durability == Durability::kDisk) writer_ = events->writer();
+    if (!events->active()) return;
     events_ = events;
     before_ = std::make_shared<const JobRecord>(record);
   }
 
   /// Tells of `record` as it is now.
   void Tell(const JobRecord& record, std::optional<Progress::Value> progress) {
-    if (events_ == nullptr) return;
-    Tell(JobEventType::kChanged, std::make_shared<const JobRecord>(record), std::move(progress));
+    if (events_ == nullptr && writer_ == nullptr) return;
+    auto changed = std::make_shared<const JobRecord>(record);
+    if (writer_ != nullptr) writer_->Change(changed);
+    Tell(JobEventType::kChanged, std::move(changed), std::move(progress));
   }
 
   /// Tells of `record`, which is shared.
@@ -119,6 +130,7 @@ class RecordedChange {
 
  private:
   JobEvents* events_ = nullptr;
+  StoreWriter* writer_ = nullptr;
   std::shared_ptr<const JobRecord> before_;
 };
 

@@ -32,6 +32,19 @@ absl::Status JobTable::Insert(absl::Span<const std::shared_ptr<LiveJob>> jobs, c
   return inserted;
 }
 
+void JobTable::Restore(absl::Span<const std::shared_ptr<LiveJob>> jobs) {
+  int64_t bytes = 0;
+  for (const auto& job : jobs) {
+    bytes += job->GivenBytes();
+    Shard& shard = ShardOf(job->id());
+    MutexLock lock(shard.mu);
+    shard.jobs.insert(job);
+    shard.index.Insert(&job->record());
+  }
+  bytes_.fetch_add(bytes);
+  size_.fetch_add(jobs.size());
+}
+
 // A job that ends is in the store before it leaves the table: an id that is free in the table, and kept free
 // there, is either in the store now or was never used. Without the lock, since the store may take its time.
 absl::Status JobTable::Reserve(const std::string& id, const JobStore& store) {

@@ -52,6 +52,10 @@ class JobTable {
     return Insert(absl::MakeConstSpan(&job, 1), store);
   }
 
+  /// Inserts jobs of a server before this one, which have been accepted: no bound and no
+  /// closing keeps them out. REQUIRES: their ids are free.
+  void Restore(absl::Span<const std::shared_ptr<LiveJob>> jobs);
+
   /// What Insert would answer now for jobs with these ids ("": one that is free)
   /// and so many bytes to hold.
   absl::Status CheckInsert(absl::Span<const std::string> ids, int64_t bytes, const JobStore& store) const;

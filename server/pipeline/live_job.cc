@@ -84,7 +84,12 @@ Waiters LiveJob::FinishEnd(const EndedJob& ended, JobEvents* events) {
 
 JobState LiveJob::EndState() const {
   MutexLock lock(mu_);
-  return Ending() ? control_->ending : record_.state;
+  return Ending() && !left_ ? control_->ending : record_.state;
+}
+
+Durability LiveJob::durability() const {
+  MutexLock lock(mu_);
+  return record_.durability;
 }
 
 uint8_t LiveJob::priority() const {
@@ -120,7 +125,7 @@ bool LiveJob::Retry(const RunControl& control, absl::Time end_time, ResourceUsag
                     const absl::Status& error, double random, JobEvents* events, JobRecord* retried) {
   MutexLock lock(mu_);
   RecordedChange change(events, record_);
-  const auto attempts = static_cast<int32_t>(record_.attempts.size());
+  const int32_t attempts = record_.CountedAttempts();
   const RetryPolicy& policy = record_.Options().retry;
   if (attempts >= policy.max_attempts) return false;
   const absl::Time ready_time = end_time + policy.Backoff(attempts, random);
@@ -134,9 +139,31 @@ bool LiveJob::Retry(const RunControl& control, absl::Time end_time, ResourceUsag
   return true;
 }
 
+bool LiveJob::Interrupt(const RunControl& control, absl::Time end_time, ResourceUsage usage,
+                        const absl::Status& error, JobEvents* events) {
+  MutexLock lock(mu_);
+  RecordedChange change(events, record_);
+  if (Ending() || control_.get() != &control || !record_.Interrupt(end_time, usage, error)) return false;
+  control_.reset();
+  change.Tell(record_, std::nullopt);
+  return true;
+}
+
+bool LiveJob::Leave() {
+  MutexLock lock(mu_);
+  if (Ending() || IsEnded(record_.state) || record_.state == JobState::kRunning) return false;
+  left_ = true;
+  return true;
+}
+
+void LiveJob::GiveUpKeeping() {
+  MutexLock lock(mu_);
+  record_.durability = Durability::kMemory;
+}
+
 Asked LiveJob::AskToEnd(CancelReason reason, absl::Time now, const RunControl* attempt) {
   MutexLock lock(mu_);
-  if (Ending()) return {control_->ending, nullptr};
+  if (Ending()) return {left_ ? JobState::kCancelled : control_->ending, nullptr};
   if (record_.state != JobState::kRunning) return {record_.state, nullptr};
   if (attempt != nullptr && attempt != control_.get()) return {record_.state, nullptr};
   const bool first = !control_->cancel.cancelled();

@@ -61,7 +61,7 @@ struct RunControl {
 
 /// What was done by asking a job to end.
 struct Asked {
-  JobState state;  // that it was in: an end also if it was about to have that
+  JobState state;  // that it was in: an end also if it was about to have that, or was left
   /// Of the attempt that was asked, for the first time; else null.
   std::shared_ptr<RunControl> attempt;
 };
@@ -80,6 +80,8 @@ class LiveJob {
   bool daemon() const ABSL_NO_THREAD_SAFETY_ANALYSIS { return record_.daemon; }
   absl::Time create_time() const ABSL_NO_THREAD_SAFETY_ANALYSIS { return record_.create_time; }
   Kind kind() const { return KindOf(work()); }
+  /// MEMORY also once the store has refused it.
+  Durability durability() const;
 
   uint8_t priority() const;
   absl::Time ReadyTime() const;
@@ -129,6 +131,24 @@ class LiveJob {
   bool Retry(const RunControl& control, absl::Time end_time, ResourceUsage usage, const absl::Status& error,
              double random, JobEvents* events = nullptr, JobRecord* retried = nullptr);
 
+  /// RUNNING to QUEUED: the attempt under `control`, which has been decided, was
+  /// interrupted by the server's end, which `error` says. Returns false, and does nothing,
+  /// if it is in another state or about to end.
+  bool Interrupt(const RunControl& control, absl::Time end_time, ResourceUsage usage,
+                 const absl::Status& error, JobEvents* events = nullptr);
+
+  bool left() const {
+    MutexLock lock(mu_);
+    return left_;
+  }
+
+  /// From now on nothing changes the job any more: another server will go on with it.
+  /// Returns false, and does nothing, if it runs, has ended or is about to.
+  bool Leave();
+
+  /// The store has refused it: it is kept in memory from now on.
+  void GiveUpKeeping();
+
   /// Asks a RUNNING job to end, and says so on its attempt; in any other state
   /// nothing is done. `attempt`: only if that is the one that runs; null: any.
   Asked AskToEnd(CancelReason reason, absl::Time now, const RunControl* attempt = nullptr);
@@ -157,10 +177,11 @@ class LiveJob {
 
   JobSnapshot SnapshotLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool Ending() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    return control_ != nullptr && IsEnded(control_->ending);
+    return left_ || (control_ != nullptr && IsEnded(control_->ending));
   }
 
   mutable Mutex mu_;
+  bool left_ ABSL_GUARDED_BY(mu_) = false;
   JobRecord record_ ABSL_GUARDED_BY(mu_);
   std::unique_ptr<Waiters> waiters_ ABSL_GUARDED_BY(mu_);  // null: none
   // Of a job that is RUNNING or about to end.

@@ -2,7 +2,12 @@
 
 #include <algorithm>
 
+#include <spdlog/spdlog.h>
+
 #include "absl/strings/ascii.h"
+#include "server/base/status_macros.h"
+#include "server/pipeline/recovery.h"
+#include "server/telemetry/log.h"
 
 namespace jobpool {
 namespace {
@@ -29,11 +34,15 @@ JobMetrics::Names MetricNames(const std::vector<PoolOptions>& pools) {
 }  // namespace
 
 Pipeline::Pipeline(const PipelineOptions& options, const HandlerRegistry& handlers, JobStore& store,
-                   ThreadRegistry& registry, prometheus::Registry& metrics, const Clock& clock)
+                   ThreadRegistry& registry, prometheus::Registry& metrics, const Clock& clock,
+                   JobStore* disk)
     : random_(options.seed),
+      disk_(disk),
       metrics_(metrics, MetricNames(options.pools)),
+      store_metrics_(disk != nullptr ? std::make_unique<StoreMetrics>(metrics) : nullptr),
+      writer_(disk != nullptr ? std::make_unique<StoreWriter>(*disk, registry, *store_metrics_) : nullptr),
       log_(clock),
-      events_(clock, options.limits.max_watch_events),
+      events_(clock, options.limits.max_watch_events, writer_.get()),
       table_(options.limits.max_live_bytes),
       reader_(table_, store),
       timer_(registry, clock),
@@ -76,9 +85,34 @@ void Pipeline::Reconfigure(const std::vector<PoolOptions>& pools, const KindOpti
 }
 
 void Pipeline::Stop() {
+  if (writer_ != nullptr) writer_->Release();
   pools_.Stop();
   timer_.Stop();
+  if (writer_ != nullptr) writer_->Stop();
   watches_.Stop();
+}
+
+void Pipeline::set_on_store_health(std::function<void(const absl::Status&)> on_health) {
+  if (writer_ != nullptr) writer_->set_on_health(std::move(on_health));
+}
+
+absl::Status Pipeline::Recover() {
+  if (disk_ == nullptr) return absl::OkStatus();
+  JOBPOOL_ASSIGN_OR_RETURN(const Recovered found, ReadRecovered(*disk_, pools_, clock().Now()));
+  admission_.set_last_number(found.last_number);
+  {
+    MutexLock lock(request_ids_.mu());
+    for (const MadeRequest& request : found.requests) {
+      request_ids_.Restore(request.key, request.job_id, request.expire_time);
+    }
+  }
+  table_.Restore(found.jobs);
+  for (const auto& job : found.jobs) pools_.Find(job->pool())->Restore(job);
+  if (!found.jobs.empty() || !found.requests.empty()) {
+    Log().info("recovered jobs={} interrupted={} request_ids={}", found.jobs.size(), found.interrupted,
+               found.requests.size());
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace jobpool

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
@@ -20,6 +21,7 @@
 #include "server/pipeline/notifier.h"
 #include "server/pipeline/pool_set.h"
 #include "server/pipeline/request_ids.h"
+#include "server/pipeline/store_writer.h"
 #include "server/pipeline/timer.h"
 #include "server/pipeline/upkeep.h"
 #include "server/store/job_store.h"
@@ -55,9 +57,11 @@ struct PipelineOptions {
 /// and wires them. Thread-safe.
 class Pipeline {
  public:
-  /// All outlive it.
+  /// All outlive it. `store`: where ended jobs are read, and those kept that are kept in
+  /// memory. `disk`: where others are; null: there are none.
   Pipeline(const PipelineOptions& options, const HandlerRegistry& handlers, JobStore& store,
-           ThreadRegistry& registry, prometheus::Registry& metrics, const Clock& clock = Clock::Real());
+           ThreadRegistry& registry, prometheus::Registry& metrics, const Clock& clock = Clock::Real(),
+           JobStore* disk = nullptr);
   ~Pipeline();
   Pipeline(const Pipeline&) = delete;
   Pipeline& operator=(const Pipeline&) = delete;
@@ -74,6 +78,16 @@ class Pipeline {
   size_t live_jobs() const { return table_.size(); }
 
   KindLimits& kinds() { return kinds_; }
+
+  /// Takes up what a server before this one has left on disk: its live jobs, the requests
+  /// that made them. To be called once, before any job is accepted; nothing to do where
+  /// there is no disk. FAILED_PRECONDITION: jobs are of a pool that there is not;
+  /// UNAVAILABLE or DATA_LOSS: the store cannot be read.
+  absl::Status Recover();
+
+  /// Is told when the store refuses, and when it does not any more; see StoreWriter. To be
+  /// called before any job is accepted.
+  void set_on_store_health(std::function<void(const absl::Status&)> on_health);
 
   /// REQUIRES: each of `pools` names one that there is.
   void Reconfigure(const std::vector<PoolOptions>& pools, const KindOptionsByKind& kinds,
@@ -97,7 +111,10 @@ class Pipeline {
   // Declared in the order of their dependencies: each uses those above it.
   Mutex random_mu_;
   std::mt19937_64 random_ ABSL_GUARDED_BY(random_mu_);
+  JobStore* const disk_;
   JobMetrics metrics_;
+  std::unique_ptr<StoreMetrics> store_metrics_;  // both null without a disk
+  std::unique_ptr<StoreWriter> writer_;
   JobLog log_;
   JobEvents events_;
   JobTable table_;

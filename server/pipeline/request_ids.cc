@@ -36,6 +36,11 @@ void RequestIds::Remember(const RequestKey& request, std::string job_id) {
   expiry_.emplace_back(Later(clock_.Monotonic(), kRequestIdLifetime), request.id);
 }
 
+void RequestIds::Restore(const RequestKey& request, std::string job_id, absl::Time expire_time) {
+  entries_.emplace(request.id, Entry{request.payload, std::move(job_id)});
+  expiry_.emplace_back(Later(clock_.Monotonic(), expire_time - clock_.Now()), request.id);
+}
+
 void RequestIds::ForgetExpired() {
   MutexLock lock(mu_);
   ForgetExpiredLocked();

@@ -37,6 +37,14 @@ class RequestIds {
   /// REQUIRES: Find said that it has not been seen, and CheckRoom that there is room.
   void Remember(const RequestKey& request, std::string job_id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
+  /// One of a server before this one, to be forgotten at `expire_time`. REQUIRES: they
+  /// come in the order of that, before any other.
+  void Restore(const RequestKey& request, std::string job_id, absl::Time expire_time)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  /// Its job was not kept.
+  void Forget(const RequestId& id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { entries_.erase(id); }
+
   /// Those beyond the bound stay until their time is over.
   void set_max_ids(size_t max_ids) {
     MutexLock lock(mu_);

@@ -14,6 +14,8 @@ namespace {
 constexpr size_t kMaxBatch = 10'000;
 // Between two tries while the store refuses.
 constexpr absl::Duration kPause = absl::Milliseconds(250);
+// So few that a commit waits for their deletion no longer than 10 ms.
+constexpr size_t kDeletedAtOnce = 200;
 
 }  // namespace
 
@@ -63,13 +65,19 @@ void StoreWriter::Flush(Done done) {
 }
 
 void StoreWriter::Add(Write write) {
-  if (pending_.empty()) added_.NotifyAll();
+  if (!HasWork()) added_.NotifyAll();
   pending_.push_back(std::move(write));
 }
 
 void StoreWriter::AwaitRoom() {
   MutexLock lock(mu_);
-  while (pending_.size() > kRoom && !stopping_) room_.Wait(mu_);
+  while (pending_.size() > kRoom && !released_) room_.Wait(mu_);
+}
+
+void StoreWriter::Release() {
+  MutexLock lock(mu_);
+  released_ = true;
+  room_.NotifyAll();
 }
 
 void StoreWriter::Stop() {
@@ -77,7 +85,6 @@ void StoreWriter::Stop() {
     MutexLock lock(mu_);
     stopping_ = true;
     added_.NotifyAll();
-    room_.NotifyAll();
   }
   if (committer_.joinable()) committer_.join();
   if (caller_.joinable()) caller_.join();
@@ -95,7 +102,7 @@ void StoreWriter::CommitAll() {
       MutexLock lock(mu_);
       // A store that refuses is asked now and then whether it still does.
       const MonotonicTime again = Later(Clock::Real().Monotonic(), kPause);
-      while (!stopping_ && (health_.ok() ? pending_.empty() : Clock::Real().Monotonic() < again)) {
+      while (!stopping_ && (health_.ok() ? !HasWork() : Clock::Real().Monotonic() < again)) {
         if (health_.ok()) {
           added_.Wait(mu_);
         } else {
@@ -109,6 +116,7 @@ void StoreWriter::CommitAll() {
     const absl::Status status = CommitBatch(batch);
     Sort(std::move(batch), status);
     SetHealth(status);
+    if (status.ok()) DeleteSomeExpired();
     thread.SetRunning(false);
     MutexLock lock(mu_);
     if (stopping_ && !status.ok()) break;
@@ -121,6 +129,29 @@ void StoreWriter::CommitAll() {
   }
   committed_all_ = true;
   told_changed_.NotifyAll();
+}
+
+void StoreWriter::DeleteExpired(absl::Time now) {
+  MutexLock lock(mu_);
+  if (!HasWork()) added_.NotifyAll();
+  expired_by_ = now;
+}
+
+void StoreWriter::DeleteSomeExpired() {
+  std::optional<absl::Time> now;
+  {
+    MutexLock lock(mu_);
+    now = expired_by_;
+  }
+  if (!now.has_value()) return;
+  const absl::StatusOr<size_t> deleted = store_.DeleteExpired(*now, kDeletedAtOnce);
+  if (!deleted.ok()) {
+    Log().error("expired jobs not deleted error=\"{}\"", std::string(deleted.status().message()));
+  } else if (*deleted == kDeletedAtOnce) {
+    return;  // there are more
+  }
+  MutexLock lock(mu_);
+  if (expired_by_ == now) expired_by_.reset();
 }
 
 StoreWriter::Writes StoreWriter::TakeBatch() {
@@ -136,15 +167,19 @@ StoreWriter::Writes StoreWriter::TakeBatch() {
 
 absl::Status StoreWriter::CommitBatch(const Writes& batch) {
   std::vector<JobWrite> writes;
+  bool refuses = false;
   {
     MutexLock lock(mu_);
+    refuses = !health_.ok();
     for (const Write& write : batch) {
       if (write.type == Type::kFlush || refused_.contains(write.write.job->number)) continue;
       writes.push_back(write.write);
     }
   }
   const MonotonicTime start = Clock::Real().Monotonic();
-  const absl::Status status = writes.empty() ? store_.CheckWritable() : store_.Commit(writes);
+  const absl::Status status = !writes.empty() ? store_.Commit(writes)
+                              : refuses       ? store_.CheckWritable()
+                                              : absl::OkStatus();
   if (!status.ok()) {
     metrics_.Failed();
   } else if (!writes.empty()) {

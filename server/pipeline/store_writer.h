@@ -5,6 +5,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -59,8 +60,13 @@ class StoreWriter {
   /// that is not yet, or never will be.
   void Flush(Done done);
 
-  /// Waits while too much waits to be written.
+  /// Deletes what has expired by then, a few at a time between commits.
+  void DeleteExpired(absl::Time now);
+
+  /// Waits while too much waits to be written, until Release.
   void AwaitRoom();
+  /// AwaitRoom does not wait any more.
+  void Release();
 
   /// Tries once more to keep all that was written, then ends the threads. Nothing may be
   /// written any more. Idempotent.
@@ -79,6 +85,8 @@ class StoreWriter {
   void Add(Write write) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CommitAll();
   void CallBackAll();
+  bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return !pending_.empty() || expired_by_.has_value(); }
+  void DeleteSomeExpired();
   Writes TakeBatch();
   absl::Status CommitBatch(const Writes& batch);
   // What becomes of a batch: those to call back go to told_, those to try again to pending_.
@@ -99,8 +107,9 @@ class StoreWriter {
   // The numbers of jobs that were refused and have not ended.
   absl::flat_hash_set<uint64_t> refused_ ABSL_GUARDED_BY(mu_);
   absl::Status health_ ABSL_GUARDED_BY(mu_);
-  bool busy_ ABSL_GUARDED_BY(mu_) = false;  // a batch is being committed
+  std::optional<absl::Time> expired_by_ ABSL_GUARDED_BY(mu_);  // set: what expired till then is to be deleted
   int registered_ ABSL_GUARDED_BY(mu_) = 0;
+  bool released_ ABSL_GUARDED_BY(mu_) = false;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   bool committed_all_ ABSL_GUARDED_BY(mu_) = false;
 

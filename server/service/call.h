@@ -84,22 +84,32 @@ grpc::ServerUnaryReactor* AnswerInline(MethodMetrics& metrics, CallMemory& memor
   return call;
 }
 
-/// Answers a unary call on a SERVICE thread: `answer` fills in the response and
-/// returns the status, and may block. RESOURCE_EXHAUSTED: too many calls wait for a
-/// thread, or they hold too much.
+/// Answers a unary call on a SERVICE thread: `answer`, which may block, fills in the
+/// response and calls FinishWith on the call, now or later. RESOURCE_EXHAUSTED: too many
+/// calls wait for a thread, or they hold too much.
+template <typename Answer>
+grpc::ServerUnaryReactor* AnswerLater(MethodMetrics& metrics, const CallResources& resources,
+                                      const google::protobuf::Message& request,
+                                      google::protobuf::Message* response, Answer answer,
+                                      WhenFull when_full = WhenFull::kRefuse) {
+  auto* const call = new UnaryCall(metrics, resources.memory, response, when_full);
+  if (const absl::Status begun = call->Begin(&request); !begun.ok()) {
+    call->FinishWith(begun);
+  } else if (!resources.pool.Run([call, answer = std::move(answer)]() mutable { answer(call); })) {
+    call->FinishWith(TooManyCallsError("calls wait for a thread", resources.pool.max_tasks()));
+  }
+  return call;
+}
+
+/// As AnswerLater, where `answer` returns the status when the response is there.
 template <typename Answer>
 grpc::ServerUnaryReactor* AnswerPooled(MethodMetrics& metrics, const CallResources& resources,
                                        const google::protobuf::Message& request,
                                        google::protobuf::Message* response, Answer answer,
                                        WhenFull when_full = WhenFull::kRefuse) {
-  auto* const call = new UnaryCall(metrics, resources.memory, response, when_full);
-  if (const absl::Status begun = call->Begin(&request); !begun.ok()) {
-    call->FinishWith(begun);
-  } else if (!resources.pool.Run(
-                 [call, answer = std::move(answer)]() mutable { call->FinishWith(answer()); })) {
-    call->FinishWith(TooManyCallsError("calls wait for a thread", resources.pool.max_tasks()));
-  }
-  return call;
+  return AnswerLater(
+      metrics, resources, request, response,
+      [answer = std::move(answer)](UnaryCall* call) mutable { call->FinishWith(answer()); }, when_full);
 }
 
 }  // namespace jobpool

@@ -277,6 +277,7 @@ void EncodeJob(const JobSnapshot& snapshot, JobView view, v1::Job* encoded) {
   EncodeWork(job.work, view, encoded);
   encoded->set_pool(PoolName(*job.pool));
   encoded->set_daemon(job.daemon);
+  encoded->set_durability(job.durability == Durability::kDisk ? v1::Job::DISK : v1::Job::MEMORY);
   for (const auto& [key, value] : options.labels) (*encoded->mutable_labels())[key] = value;
   EncodeDuration(options.retention, encoded->mutable_retention());
   if (snapshot.progress.has_value()) {
@@ -322,6 +323,18 @@ JobSpec DecodeJob(const v1::Job& job, absl::string_view prefix, absl::Time now, 
     }
   }
   spec.daemon = job.daemon();
+  switch (job.durability()) {
+    case v1::Job::DURABILITY_UNSPECIFIED:
+      break;
+    case v1::Job::MEMORY:
+      spec.durability = Durability::kMemory;
+      break;
+    case v1::Job::DISK:
+      spec.durability = Durability::kDisk;
+      break;
+    default:
+      violations.Add(path("durability"), "must be MEMORY or DISK");
+  }
   spec.options.labels = DecodeLabels(job.labels(), path("labels"), violations);
   if (job.has_retention()) {
     spec.options.retention =

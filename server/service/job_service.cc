@@ -116,33 +116,50 @@ absl::Status JobService::Validate(JobSpec spec, v1::Job* response) {
 grpc::ServerUnaryReactor* JobService::SubmitJob(grpc::CallbackServerContext* context,
                                                 const v1::SubmitJobRequest* request, v1::Job* response) {
   auto* const call = new UnaryCall(*submit_job_, resources_.memory, response, WhenFull::kShrink);
-  absl::Status status = call->Begin(nullptr);
-  if (status.ok()) status = AnswerSubmitJob(*context, *request, response);
+  const absl::Status begun = call->Begin(nullptr);
+  absl::StatusOr<std::vector<JobHandle>> jobs =
+      begun.ok() ? AnswerSubmitJob(*context, *request, response) : begun;
   context->GetRpcAllocatorState()->FreeRequest();
-  call->FinishWith(std::move(status));
+  FinishWhenKept(call, std::move(jobs));
   return call;
 }
 
-absl::Status JobService::AnswerSubmitJob(const grpc::CallbackServerContext& context,
-                                         const v1::SubmitJobRequest& request, v1::Job* response) {
+absl::StatusOr<std::vector<JobHandle>> JobService::AnswerSubmitJob(const grpc::CallbackServerContext& context,
+                                                                   const v1::SubmitJobRequest& request,
+                                                                   v1::Job* response) {
   JOBPOOL_ASSIGN_OR_RETURN(JobSpec spec, Decode(context, request));
-  if (request.validate_only()) return Validate(std::move(spec), response);
-  JOBPOOL_ASSIGN_OR_RETURN(const Submission submission, pipeline_.admission().Submit(std::move(spec)));
+  if (request.validate_only()) {
+    JOBPOOL_RETURN_IF_ERROR(Validate(std::move(spec), response));
+    return std::vector<JobHandle>();
+  }
+  JOBPOOL_ASSIGN_OR_RETURN(Submission submission, pipeline_.admission().Submit(std::move(spec)));
   EncodeJob(submission.job.Snapshot(), JobView::kFull, response);
-  return absl::OkStatus();
+  return std::vector<JobHandle>{std::move(submission.job)};
+}
+
+void JobService::FinishWhenKept(UnaryCall* call, absl::StatusOr<std::vector<JobHandle>> jobs) {
+  if (!jobs.ok()) {
+    call->FinishWith(jobs.status());
+    return;
+  }
+  pipeline_.admission().AwaitKept(*std::move(jobs),
+                                  [call](const absl::Status& status) { call->FinishWith(status); });
 }
 
 grpc::ServerUnaryReactor* JobService::BatchSubmitJobs(grpc::CallbackServerContext* context,
                                                       const v1::BatchSubmitJobsRequest* request,
                                                       v1::BatchSubmitJobsResponse* response) {
-  return AnswerPooled(
+  return AnswerLater(
       *batch_submit_jobs_, resources_, *request, response,
-      [=, this] { return AnswerBatchSubmitJobs(*context, *request, response); }, WhenFull::kShrink);
+      [=, this](UnaryCall* call) {
+        FinishWhenKept(call, AnswerBatchSubmitJobs(*context, *request, response));
+      },
+      WhenFull::kShrink);
 }
 
-absl::Status JobService::AnswerBatchSubmitJobs(const grpc::CallbackServerContext& context,
-                                               const v1::BatchSubmitJobsRequest& request,
-                                               v1::BatchSubmitJobsResponse* response) {
+absl::StatusOr<std::vector<JobHandle>> JobService::AnswerBatchSubmitJobs(
+    const grpc::CallbackServerContext& context, const v1::BatchSubmitJobsRequest& request,
+    v1::BatchSubmitJobsResponse* response) {
   const int count = request.requests_size();
   Violations violations;
   std::vector<JobSpec> specs;
@@ -165,12 +182,11 @@ absl::Status JobService::AnswerBatchSubmitJobs(const grpc::CallbackServerContext
     JOBPOOL_ASSIGN_OR_RETURN(const std::vector<JobRecord> records,
                              pipeline_.admission().Validate(std::move(specs), /*batch=*/true));
     EncodeValidatedJobs(records, response->mutable_jobs());
-  } else {
-    JOBPOOL_ASSIGN_OR_RETURN(const std::vector<JobHandle> jobs,
-                             pipeline_.admission().SubmitAll(std::move(specs)));
-    EncodeJobs(jobs, response->mutable_jobs());
+    return std::vector<JobHandle>();
   }
-  return absl::OkStatus();
+  JOBPOOL_ASSIGN_OR_RETURN(std::vector<JobHandle> jobs, pipeline_.admission().SubmitAll(std::move(specs)));
+  EncodeJobs(jobs, response->mutable_jobs());
+  return jobs;
 }
 
 grpc::ServerUnaryReactor* JobService::RunJob(grpc::CallbackServerContext* context,
@@ -235,12 +251,18 @@ absl::Status JobService::AnswerListJobs(const v1::ListJobsRequest& request, v1::
 
 grpc::ServerUnaryReactor* JobService::UpdateJob(grpc::CallbackServerContext*,
                                                 const v1::UpdateJobRequest* request, v1::Job* response) {
-  return AnswerPooled(
-      *update_job_, resources_, *request, response, [=, this] { return AnswerUpdateJob(*request, response); },
+  return AnswerLater(
+      *update_job_, resources_, *request, response,
+      [=, this](UnaryCall* call) {
+        const absl::StatusOr<std::string> id = AnswerUpdateJob(*request, response);
+        if (!id.ok()) return call->FinishWith(id.status());
+        pipeline_.control().AwaitKept(*id, [call](const absl::Status& status) { call->FinishWith(status); });
+      },
       WhenFull::kShrink);
 }
 
-absl::Status JobService::AnswerUpdateJob(const v1::UpdateJobRequest& request, v1::Job* response) {
+absl::StatusOr<std::string> JobService::AnswerUpdateJob(const v1::UpdateJobRequest& request,
+                                                        v1::Job* response) {
   const v1::Job& job = request.job();
   Violations violations;
   const std::string id = DecodeJobName(job.name(), "job.name", violations);
@@ -273,7 +295,7 @@ absl::Status JobService::AnswerUpdateJob(const v1::UpdateJobRequest& request, v1
   JOBPOOL_RETURN_IF_ERROR(violations.ToStatus());
   JOBPOOL_ASSIGN_OR_RETURN(const JobSnapshot updated, pipeline_.control().Update(id, update));
   EncodeJob(updated, JobView::kFull, response);
-  return absl::OkStatus();
+  return id;
 }
 
 grpc::ServerUnaryReactor* JobService::WaitJobs(grpc::CallbackServerContext* context,
@@ -285,27 +307,36 @@ grpc::ServerUnaryReactor* JobService::WaitJobs(grpc::CallbackServerContext* cont
 
 grpc::ServerUnaryReactor* JobService::CancelJob(grpc::CallbackServerContext*,
                                                 const v1::CancelJobRequest* request, v1::Job* response) {
-  return AnswerPooled(
+  return AnswerLater(
       *cancel_job_, resources_, *request, response,
-      [=, this]() -> absl::Status {
-        Violations violations;
-        const std::string id = DecodeJobName(request->name(), "name", violations);
-        JOBPOOL_RETURN_IF_ERROR(violations.ToStatus());
-        JOBPOOL_ASSIGN_OR_RETURN(const JobSnapshot job, pipeline_.control().Cancel(id));
-        EncodeJob(job, JobView::kFull, response);
-        return absl::OkStatus();
+      [=, this](UnaryCall* call) {
+        const absl::StatusOr<std::shared_ptr<LiveJob>> job = AnswerCancelJob(*request);
+        if (!job.ok()) return call->FinishWith(job.status());
+        pipeline_.control().AwaitKept((*job)->id(), [call, job = *job, response](const absl::Status& status) {
+          if (status.ok()) EncodeJob(job->Snapshot(), JobView::kFull, response);
+          call->FinishWith(status);
+        });
       },
       WhenFull::kShrink);
 }
 
+absl::StatusOr<std::shared_ptr<LiveJob>> JobService::AnswerCancelJob(const v1::CancelJobRequest& request) {
+  Violations violations;
+  const std::string id = DecodeJobName(request.name(), "name", violations);
+  JOBPOOL_RETURN_IF_ERROR(violations.ToStatus());
+  return pipeline_.control().Cancel(id);
+}
+
 grpc::ServerUnaryReactor* JobService::RetryJob(grpc::CallbackServerContext*,
                                                const v1::RetryJobRequest* request, v1::Job* response) {
-  return AnswerPooled(
-      *retry_job_, resources_, *request, response, [=, this] { return AnswerRetryJob(*request, response); },
+  return AnswerLater(
+      *retry_job_, resources_, *request, response,
+      [=, this](UnaryCall* call) { FinishWhenKept(call, AnswerRetryJob(*request, response)); },
       WhenFull::kShrink);
 }
 
-absl::Status JobService::AnswerRetryJob(const v1::RetryJobRequest& request, v1::Job* response) {
+absl::StatusOr<std::vector<JobHandle>> JobService::AnswerRetryJob(const v1::RetryJobRequest& request,
+                                                                  v1::Job* response) {
   Violations violations;
   const std::string id = DecodeJobName(request.name(), "name", violations);
   const std::optional<RequestKey> key = DecodeRequestKey(request, violations);
@@ -316,15 +347,15 @@ absl::Status JobService::AnswerRetryJob(const v1::RetryJobRequest& request, v1::
     JOBPOOL_ASSIGN_OR_RETURN(const std::optional<JobHandle> made, admission.FindMade(*key));
     if (made.has_value()) {
       EncodeJob(made->Snapshot(), JobView::kFull, response);
-      return absl::OkStatus();
+      return std::vector<JobHandle>{*made};
     }
   }
   JOBPOOL_ASSIGN_OR_RETURN(JobSpec spec, pipeline_.control().SpecOfRetry(id));
   spec.id = request.job_id();
   spec.request = key;
-  JOBPOOL_ASSIGN_OR_RETURN(const Submission submission, admission.Submit(std::move(spec)));
+  JOBPOOL_ASSIGN_OR_RETURN(Submission submission, admission.Submit(std::move(spec)));
   EncodeJob(submission.job.Snapshot(), JobView::kFull, response);
-  return absl::OkStatus();
+  return std::vector<JobHandle>{std::move(submission.job)};
 }
 
 grpc::ServerUnaryReactor* JobService::ExplainJob(grpc::CallbackServerContext*,

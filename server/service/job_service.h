@@ -58,14 +58,18 @@ class JobService final : public v1::JobService::CallbackService {
   // Counts it where it is a refusal.
   absl::Status Refuse(absl::Status status, size_t jobs);
   absl::Status Validate(JobSpec spec, v1::Job* response);
-  absl::Status AnswerSubmitJob(const grpc::CallbackServerContext& context,
+  // The response is there; it is not sent before they are kept.
+  void FinishWhenKept(UnaryCall* call, absl::StatusOr<std::vector<JobHandle>> jobs);
+  absl::StatusOr<std::vector<JobHandle>> AnswerSubmitJob(const grpc::CallbackServerContext& context,
                                const v1::SubmitJobRequest& request, v1::Job* response);
-  absl::Status AnswerBatchSubmitJobs(const grpc::CallbackServerContext& context,
+  absl::StatusOr<std::vector<JobHandle>> AnswerBatchSubmitJobs(const grpc::CallbackServerContext& context,
                                      const v1::BatchSubmitJobsRequest& request,
                                      v1::BatchSubmitJobsResponse* response);
   absl::Status AnswerListJobs(const v1::ListJobsRequest& request, v1::ListJobsResponse* response);
-  absl::Status AnswerUpdateJob(const v1::UpdateJobRequest& request, v1::Job* response);
-  absl::Status AnswerRetryJob(const v1::RetryJobRequest& request, v1::Job* response);
+  /// Its id.
+  absl::StatusOr<std::string> AnswerUpdateJob(const v1::UpdateJobRequest& request, v1::Job* response);
+  absl::StatusOr<std::shared_ptr<LiveJob>> AnswerCancelJob(const v1::CancelJobRequest& request);
+  absl::StatusOr<std::vector<JobHandle>> AnswerRetryJob(const v1::RetryJobRequest& request, v1::Job* response);
 
   Pipeline& pipeline_;
   const CallResources resources_;

@@ -33,6 +33,10 @@ void RunJobCall::Submit(JobSpec spec) {
 }
 
 void RunJobCall::OnJobEnd(const EndedJob& job) {
+  if (ReasonOf(job->outcome->error) == "STORE_UNAVAILABLE") {  // that it was accepted was never said
+    FinishOnce(StoreUnavailableError(job->outcome->error));
+    return;
+  }
   {
     MutexLock lock(mu_);
     if (!ClaimFinish()) return;

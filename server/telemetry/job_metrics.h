@@ -25,6 +25,7 @@ enum class RejectReason : unsigned char {
   kRateReached,
   kPoolDraining,
   kPayloadsFull,
+  kNoDurableStore,
   kStoreUnavailable,
   kShuttingDown
 };
