@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,8 +15,11 @@
 namespace jobpool {
 
 /// A queued job that sleeps for no time, created at second `created` of the epoch.
+/// With a number of its own, as stores know jobs by it.
 inline JobRecord MakeRecord(absl::string_view id, int64_t created = 0) {
+  static std::atomic<uint64_t> last_number{0};
   JobRecord record;
+  record.number = ++last_number;
   record.id = std::string(id);
   record.work = SleepWork{};
   record.pool = std::make_shared<const std::string>("blocking");

@@ -17,19 +17,21 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/store/memory_store.h"
+#include "server/store/sqlite_store.h"
 #include "tests/support/job_builder.h"
+#include "tests/support/temp_dir.h"
 
 namespace jobpool {
 namespace {
 
 struct StoreKind {
   std::string name;
-  std::function<std::unique_ptr<JobStore>()> make;  // an empty one, with room for 100,000
+  std::function<std::unique_ptr<JobStore>(const TempDir&)> make;  // an empty one, with room for 100,000
 };
 
 class JobStoreTest : public ::testing::TestWithParam<StoreKind> {
  protected:
-  JobStoreTest() : store_(GetParam().make()) {}
+  JobStoreTest() : store_(GetParam().make(dir_)) {}
 
   void Put(EndedJob job) { ASSERT_TRUE(store_->Put(std::move(job)).ok()); }
 
@@ -41,6 +43,7 @@ class JobStoreTest : public ::testing::TestWithParam<StoreKind> {
     return ids;
   }
 
+  const TempDir dir_;
   std::unique_ptr<JobStore> store_;
 };
 
@@ -237,10 +240,12 @@ TEST_P(JobStoreTest, ServesManyThreads) {
   EXPECT_EQ(Ids(std::nullopt, 1000).size(), 50u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Stores, JobStoreTest,
-                         ::testing::Values(StoreKind{"Memory",
-                                                     [] { return std::make_unique<MemoryStore>(100'000); }}),
-                         [](const auto& kind) { return kind.param.name; });
+INSTANTIATE_TEST_SUITE_P(
+    Stores, JobStoreTest,
+    ::testing::Values(
+        StoreKind{"Memory", [](const TempDir&) { return std::make_unique<MemoryStore>(100'000); }},
+        StoreKind{"Sqlite", [](const TempDir& dir) { return *SqliteStore::Open(dir.Path("jobs")); }}),
+    [](const auto& kind) { return kind.param.name; });
 
 }  // namespace
 }  // namespace jobpool

@@ -8,6 +8,7 @@
 
 #include <gtest/gtest.h>
 
+#include "absl/strings/str_cat.h"
 #include "tests/support/job_builder.h"
 
 namespace jobpool {
@@ -146,7 +147,8 @@ TEST(LiveJobTest, IsUpdatedUntilItHasEnded) {
   ASSERT_TRUE(updated.has_value());
   EXPECT_EQ(updated->record.DisplayName(), "new");
   EXPECT_EQ(job->DisplayName(), "new");
-  EXPECT_EQ(before.record.DisplayName(), "Job-0");  // others keep what they saw
+  EXPECT_EQ(before.record.DisplayName(),
+            absl::StrCat("Job-", before.record.number));  // others keep what they saw
   Waiters waiters;
   ASSERT_TRUE(EndIt(*job, JobState::kQueued, JobState::kCancelled, &waiters));
   EXPECT_FALSE(job->Update([](JobRecord&) { return true; }).has_value());

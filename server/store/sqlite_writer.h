@@ -1,0 +1,160 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "server/store/job_store.h"
+#include "server/store/record_codec.h"
+#include "server/store/sqlite_db.h"
+#include "server/store/sqlite_options.h"
+
+namespace jobpool {
+
+/// What one Commit writes, encoded before its turn to write.
+class SqliteBatch {
+ public:
+  /// `writes` stay as they are until the batch is written.
+  explicit SqliteBatch(absl::Span<const JobWrite> writes);
+
+  struct Job {
+    const JobRecord* job;
+    absl::string_view record;
+  };
+
+  /// By number; each job once, as it was written last.
+  const std::vector<Job>& jobs() const { return jobs_; }
+  absl::Span<const JobWrite> writes() const { return writes_; }
+  bool has_requests() const { return has_requests_; }
+
+ private:
+  absl::Span<const JobWrite> writes_;
+  std::string bytes_;
+  std::vector<Job> jobs_;
+  bool has_requests_ = false;
+};
+
+/// What a store holds.
+struct StoreCounts {
+  int64_t live_jobs = 0;
+  int64_t ended_jobs = 0;
+  uint64_t last_number = 0;
+};
+
+/// The one connection that writes. Each call is one transaction: all of it is done, or
+/// nothing. Not thread-safe.
+class SqliteWriter {
+ public:
+  /// Prepares the file; see PrepareFile.
+  static absl::StatusOr<std::unique_ptr<SqliteWriter>> Open(const std::string& path,
+                                                            const SqliteOptions& options);
+
+  /// False: an error has left the connection in a state that is not known.
+  bool usable() const { return usable_; }
+  const StoreCounts& counts() const { return counts_; }
+
+  absl::Status Commit(const SqliteBatch& batch);
+  absl::StatusOr<bool> Delete(const std::string& id);
+  /// How many, and whether there may be others that it has not looked at.
+  struct Expired {
+    size_t jobs = 0;
+    size_t requests = 0;
+    bool may_be_more = false;
+  };
+  absl::StatusOr<Expired> DeleteExpired(absl::Time now, size_t max_jobs, size_t max_requests);
+  /// Takes `bytes` of free pages off the file, as far as there are.
+  absl::Status GiveBack(int64_t bytes);
+
+  /// Whether the file was closed in order the last time; from now on it is not.
+  absl::StatusOr<bool> TakeCleanMark();
+  /// REQUIRES: nothing is written any more.
+  absl::Status SetCleanMark();
+
+  SqliteConnection& connection() { return db_; }
+
+ private:
+  struct FacetKey {
+    JobState state;
+    Kind kind;
+    int priority;
+    std::string pool;
+
+    friend bool operator==(const FacetKey& a, const FacetKey& b) {
+      return a.state == b.state && a.kind == b.kind && a.priority == b.priority && a.pool == b.pool;
+    }
+    template <typename H>
+    friend H AbslHashValue(H state, const FacetKey& key) {
+      return H::combine(std::move(state), key.state, key.kind, key.priority, key.pool);
+    }
+  };
+
+  // Behind the jobs that were looked at in the order of their ends.
+  struct EndPlace {
+    int64_t end_time;
+    int64_t create_time;
+    std::string id;
+  };
+
+  struct ToDelete {
+    int64_t number;
+    int64_t facet;
+    bool has_labels;
+  };
+
+  explicit SqliteWriter(SqliteConnection db) : db_(std::move(db)) {}
+
+  absl::Status Prepare();
+  absl::Status ReadCounts();
+  absl::Status ReadFacets();
+
+  template <typename Fn>
+  absl::Status InTransaction(Fn fn);
+  void RollBack();
+  absl::Status WriteJobs(const SqliteBatch& batch);
+  absl::Status WriteRequests(const SqliteBatch& batch);
+  absl::Status WriteLive(const SqliteBatch::Job& write);
+  absl::Status WriteEnded(const SqliteBatch::Job& write);
+  absl::Status WriteLabels(const JobRecord& job);
+  absl::Status DeleteLive(const SqliteBatch& batch);
+  absl::StatusOr<int64_t> FacetOf(const JobRecord& job);
+  void CountFacet(int64_t facet, int64_t jobs);
+  absl::Status WriteCounts();
+  absl::Status DeleteJobs(const std::vector<ToDelete>& jobs);
+  absl::Status DeleteLabels(int64_t number);
+  absl::Status DeleteKept(int64_t number);
+  absl::Status FindExpired(absl::Time now, size_t limit, std::vector<ToDelete>& jobs);
+  absl::StatusOr<bool> FindExpiredCommon(absl::Time now, size_t limit, std::vector<ToDelete>& jobs,
+                                         EndPlace& place);
+  absl::StatusOr<size_t> DeleteExpiredRequests(absl::Time now, size_t limit);
+
+  SqliteConnection db_;
+  bool usable_ = true;
+  StoreCounts counts_;
+  uint64_t written_last_number_ = 0;  // not less than that of any deleted job
+  absl::flat_hash_map<FacetKey, int64_t> facets_;
+  EndPlace expired_up_to_;
+  RecordDecoder decoder_;
+
+  // Of the transaction.
+  StoreCounts next_;
+  uint64_t deleted_number_ = 0;
+  bool made_facets_ = false;
+  std::vector<std::pair<int64_t, int64_t>> facet_changes_;  // jobs that a facet has more, or less
+
+  SqliteStatement begin_, commit_, rollback_;
+  SqliteStatement insert_live_, upsert_live_, delete_live_;
+  SqliteStatement insert_ended_, delete_ended_, insert_label_, delete_label_, find_, find_number_, record_;
+  SqliteStatement insert_facet_, count_facet_, put_meta_;
+  SqliteStatement put_request_, expired_requests_, delete_request_;
+  SqliteStatement expired_, expired_common_;
+};
+
+}  // namespace jobpool
