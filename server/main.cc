@@ -14,6 +14,7 @@
 #include "server/app/config.h"
 #include "server/app/files.h"
 #include "server/app/library_logs.h"
+#include "server/app/stores.h"
 #include "server/telemetry/log.h"
 
 namespace {
@@ -72,9 +73,13 @@ int main(int argc, char** argv) {
     return 0;
   }
 
+  auto stores = jobpool::Stores::Open(line.config, static_cast<size_t>((*files)->config().max_ended_jobs),
+                                      static_cast<size_t>((*files)->config().max_ended_bytes));
+  if (!stores.ok()) return Refuse(std::string(stores.status().message()));
+
   std::optional<jobpool::App> app;
   try {
-    app.emplace(line.config, *std::move(files));
+    app.emplace(line.config, *std::move(files), *std::move(stores));
   } catch (const std::system_error& error) {  // no more threads to be had
     return Refuse(std::string("cannot start: ") + error.what());
   }

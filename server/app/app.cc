@@ -38,7 +38,7 @@ PipelineOptions PipelineOf(const ConfigFile& config) {
 
 }  // namespace
 
-App::App(Config config, std::unique_ptr<Files> files)
+App::App(Config config, std::unique_ptr<Files> files, std::unique_ptr<Stores> stores)
     : config_(std::move(config)),
       files_(std::move(files)),
       main_thread_(threads_, ThreadRole::kMain, ""),
@@ -46,9 +46,9 @@ App::App(Config config, std::unique_ptr<Files> files)
       rpc_metrics_(*metrics_),
       process_metrics_(std::make_shared<ProcessMetrics>()),
       call_memory_(files_->config().max_call_bytes),
-      store_(static_cast<size_t>(files_->config().max_ended_jobs),
-             static_cast<size_t>(files_->config().max_ended_bytes)),
-      pipeline_(PipelineOf(files_->config()), handlers_, store_, threads_, *metrics_),
+      stores_(std::move(stores)),
+      pipeline_(PipelineOf(files_->config()), handlers_, stores_->all(), threads_, *metrics_, Clock::Real(),
+                stores_->disk()),
       live_metrics_(std::make_shared<LiveMetrics>(threads_, pipeline_.pools())),
       service_pool_(threads_, kServiceThreads, kServiceThreads, kMaxWaitingCalls),
       job_service_(pipeline_, {service_pool_, call_memory_}, rpc_metrics_),
@@ -85,6 +85,12 @@ absl::Status App::Start() {
   if (config_.echo_listen.has_value()) {
     JOBPOOL_ASSIGN_OR_RETURN(echo_address_, ListenAddress::Parse(*config_.echo_listen));
   }
+  JOBPOOL_RETURN_IF_ERROR(pipeline_.Recover());
+  pipeline_.set_on_store_health([this](const absl::Status& health) {
+    MutexLock lock(serving_mu_);
+    store_refuses_ = !health.ok();
+    ShowServing();
+  });
   // HTTP first: it can still be given up when gRPC's port is taken, and nobody has been served.
   JOBPOOL_RETURN_IF_ERROR(http_server_.Start(http_address_, files_->http_certificates()));
   if (echo_address_.has_value()) {
@@ -94,8 +100,11 @@ absl::Status App::Start() {
       grpc_address_, {&job_service_, &thread_service_, &pool_service_, &echo_service_, &health_service_},
       {config_.max_message_bytes, config_.channelz, files_->grpc_certificates()}));
   if (echo_address_.has_value()) JOBPOOL_RETURN_IF_ERROR(echo_server_.Serve());
-  health_service_.SetServing(true);
-  http_server_.SetReady(true);
+  pipeline_.ResumeRecovered();
+  {
+    MutexLock lock(serving_mu_);
+    ShowServing();
+  }
   Log().info("serving grpc={} http={}{} version={}", grpc_address(), http_address(),
              echo_address_.has_value() ? " echo=" + echo_address() : "", JOBPOOL_VERSION);
   for (CertificateFiles* const certificates : {files_->grpc_certificates(), files_->http_certificates()}) {
@@ -106,6 +115,12 @@ absl::Status App::Start() {
   return absl::OkStatus();
 }
 
+void App::ShowServing() {
+  const bool serving = !draining_ && !store_refuses_;
+  health_service_.SetServing(serving);
+  http_server_.SetReady(serving);
+}
+
 void App::Reload() {
   NotifyReloading();
   const absl::Status status = files_->ReloadConfig();
@@ -113,7 +128,7 @@ void App::Reload() {
     const ConfigFile& config = files_->config();
     pipeline_.Reconfigure(config.pools, config.kinds, config.limits);
     call_memory_.set_max_bytes(config.max_call_bytes);
-    store_.SetLimits(static_cast<size_t>(config.max_ended_jobs), static_cast<size_t>(config.max_ended_bytes));
+    stores_->memory().SetLimits(static_cast<size_t>(config.max_ended_jobs), static_cast<size_t>(config.max_ended_bytes));
   } else {
     Log().error("reload refused error=\"{}\"", std::string(status.message()));
   }
@@ -152,8 +167,11 @@ void App::Tick() {
 
 bool App::Shutdown(int hurry) {
   NotifyStopping();
-  health_service_.SetServing(false);
-  http_server_.SetReady(false);
+  {
+    MutexLock lock(serving_mu_);
+    draining_ = true;
+    ShowServing();
+  }
   live_metrics_->SetDraining();
   echo_server_.StopAccepting();
   const MonotonicTime refused_from = Clock::Real().Monotonic();

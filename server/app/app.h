@@ -13,6 +13,8 @@
 #include "server/app/live_metrics.h"
 #include "server/app/reload_metrics.h"
 #include "server/app/service_manager.h"
+#include "server/app/stores.h"
+#include "server/base/mutex.h"
 #include "server/echo/echo_server.h"
 #include "server/handlers/registry.h"
 #include "server/http/http_server.h"
@@ -22,7 +24,6 @@
 #include "server/service/job_service.h"
 #include "server/service/pool_service.h"
 #include "server/service/thread_service.h"
-#include "server/store/memory_store.h"
 #include "server/telemetry/process_metrics.h"
 #include "server/telemetry/rpc_metrics.h"
 #include "server/tls/certificate_files.h"
@@ -36,14 +37,15 @@ namespace jobpool {
 /// MainThread.
 class App {
  public:
-  /// `files`: those that `config` names.
-  App(Config config, std::unique_ptr<Files> files);
+  /// `files` and `stores`: those that `config` names.
+  App(Config config, std::unique_ptr<Files> files, std::unique_ptr<Stores> stores);
   ~App();
   App(const App&) = delete;
   App& operator=(const App&) = delete;
 
-  /// Serves from now on. UNAVAILABLE: an address cannot be had. Then nothing is left
-  /// half started.
+  /// Takes up what a server before this one has left in the store, and serves from now on.
+  /// UNAVAILABLE: an address cannot be had; other errors: the store cannot be read, or
+  /// holds jobs of pools that there are not. Then nothing is left half started.
   absl::Status Start();
 
   /// Reads the files again and takes over what is in them. What is faulty is said in
@@ -68,6 +70,8 @@ class App {
   std::string echo_address() const;
 
  private:
+  // Says whether jobs are taken: on /readyz and by gRPC's health.
+  void ShowServing() ABSL_EXCLUSIVE_LOCKS_REQUIRED(serving_mu_);
   // Takes over certificates that have changed. Returns whether they are well.
   bool ReloadCertificates();
 
@@ -84,7 +88,7 @@ class App {
   std::shared_ptr<ProcessMetrics> process_metrics_;
   CallMemory call_memory_;  // what is left of calls at the end gives back to it
   HandlerRegistry handlers_;
-  MemoryStore store_;
+  const std::unique_ptr<Stores> stores_;
   Pipeline pipeline_;
   std::shared_ptr<LiveMetrics> live_metrics_;
   ServicePool service_pool_;
@@ -99,6 +103,10 @@ class App {
   Watchdog watchdog_;
   ReloadMetrics reload_metrics_;
   std::string certificate_fault_;  // that was logged last
+
+  Mutex serving_mu_;
+  bool draining_ ABSL_GUARDED_BY(serving_mu_) = false;
+  bool store_refuses_ ABSL_GUARDED_BY(serving_mu_) = false;
 };
 
 }  // namespace jobpool

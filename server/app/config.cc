@@ -1,5 +1,7 @@
 #include "server/app/config.h"
 
+#include <cstdlib>
+
 #include <CLI/CLI.hpp>
 
 #include "absl/strings/ascii.h"
@@ -48,7 +50,25 @@ absl::Status CheckTls(const std::string& prefix, const CertificatePaths& paths) 
   return absl::OkStatus();
 }
 
+// systemd's, else as the XDG Base Directory Specification 0.8 has it; empty: there is no home.
+std::string DefaultStateDir() {
+  const auto variable = [](const char* name) {
+    const char* const value = std::getenv(name);
+    return std::string(value != nullptr ? value : "");
+  };
+  // Several are separated by colons: the first is ours.
+  if (std::string folder = variable("STATE_DIRECTORY"); !folder.empty()) {
+    return folder.substr(0, folder.find(':'));
+  }
+  if (const std::string state = variable("XDG_STATE_HOME"); !state.empty()) return state + "/jobpool";
+  const std::string home = variable("HOME");
+  return home.empty() ? home : home + "/.local/state/jobpool";
+}
+
 absl::Status Check(const Config& config) {
+  if (config.store == "sqlite" && config.state_dir.empty()) {
+    return absl::InvalidArgumentError("--store=sqlite needs --state_dir, where HOME is not set");
+  }
   JOBPOOL_RETURN_IF_ERROR(CheckTls("--tls", config.grpc_tls));
   JOBPOOL_RETURN_IF_ERROR(CheckTls("--http_tls", config.http_tls));
   JOBPOOL_RETURN_IF_ERROR(CheckListen("--grpc_listen", config.grpc_listen,
@@ -68,7 +88,7 @@ absl::Status Check(const Config& config) {
 CommandLine ParseCommandLine(int argc, const char* const* argv) {
   CommandLine line;
   Config& config = line.config;
-  std::string store = "memory";
+  config.state_dir = DefaultStateDir();
   std::string drain_timeout = absl::FormatDuration(config.drain_timeout);
   CLI::App app("jobpoold runs jobs for whoever calls it over gRPC.", "jobpoold");
   app.set_version_flag("--version", "jobpoold " JOBPOOL_VERSION);
@@ -95,9 +115,12 @@ CommandLine ParseCommandLine(int argc, const char* const* argv) {
   app.add_flag("--http_insecure", config.http_insecure, "serve HTTP without TLS off loopback");
   app.add_option("--echo_listen", config.echo_listen,
                  "where to send back what comes, in upper case, over plain TCP: IP:PORT (default: nowhere)");
-  app.add_option("--store", store, "where ended jobs are kept")
-      ->check(CLI::IsMember({"memory"}))
+  app.add_option("--store", config.store, "where jobs are kept: memory, or sqlite, a file in --state_dir")
+      ->check(CLI::IsMember({"memory", "sqlite"}))
       ->capture_default_str();
+  app.add_option("--state_dir", config.state_dir,
+                 "the folder of the store's file (default: STATE_DIRECTORY, else jobpool in the user's state "
+                 "folder)");
   app.add_option("--drain_timeout", drain_timeout, "how long a shutdown waits for jobs, such as 25s, 0 to 1h")
       ->capture_default_str();
   app.add_option("--log_level", config.log_level, "what the log on stderr tells")

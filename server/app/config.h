@@ -25,6 +25,10 @@ struct Config {
   CertificatePaths http_tls;
   /// Path of the config file; empty: none, and its defaults hold.
   std::string config_file;
+  /// Where jobs are kept: memory or sqlite.
+  std::string store = "memory";
+  /// The folder of the sqlite store; "": none could be found, and none is needed.
+  std::string state_dir = {};
   /// How long the end of the server waits for jobs before it cancels them.
   absl::Duration drain_timeout = absl::Seconds(25);
   /// The largest message that is received, in bytes, 1 KiB to 1 GiB.

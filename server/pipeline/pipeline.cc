@@ -106,6 +106,7 @@ absl::Status Pipeline::Recover() {
       request_ids_.Restore(request.key, request.job_id, request.expire_time);
     }
   }
+  for (const auto& pool : pools_.all()) pool->Pause();
   table_.Restore(found.jobs);
   for (const auto& job : found.jobs) pools_.Find(job->pool())->Restore(job);
   if (!found.jobs.empty() || !found.requests.empty()) {
@@ -113,6 +114,11 @@ absl::Status Pipeline::Recover() {
                found.requests.size());
   }
   return absl::OkStatus();
+}
+
+void Pipeline::ResumeRecovered() {
+  if (disk_ == nullptr) return;
+  for (const auto& pool : pools_.all()) pool->Resume();
 }
 
 }  // namespace jobpool

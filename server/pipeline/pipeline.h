@@ -80,10 +80,12 @@ class Pipeline {
   KindLimits& kinds() { return kinds_; }
 
   /// Takes up what a server before this one has left on disk: its live jobs, the requests
-  /// that made them. To be called once, before any job is accepted; nothing to do where
-  /// there is no disk. FAILED_PRECONDITION: jobs are of a pool that there is not;
-  /// UNAVAILABLE or DATA_LOSS: the store cannot be read.
+  /// that made them; no job starts before Resume. To be called once, before any job is
+  /// accepted; nothing to do where there is no disk. FAILED_PRECONDITION: jobs are of a
+  /// pool that there is not; UNAVAILABLE or DATA_LOSS: the store cannot be read.
   absl::Status Recover();
+  /// What was recovered may start.
+  void ResumeRecovered();
 
   /// Is told when the store refuses, and when it does not any more; see StoreWriter. To be
   /// called before any job is accepted.

@@ -83,7 +83,7 @@ absl::Status SqliteWriter::Prepare() {
        "excluded.record"},
       {&delete_live_, "DELETE FROM live_jobs WHERE number BETWEEN ?1 AND ?2"},
       {&insert_ended_,
-       "INSERT INTO ended_jobs(number, id, facet, create_time, end_time, start_time, expire_time, "
+       "INSERT OR REPLACE INTO ended_jobs(number, id, facet, create_time, end_time, start_time, expire_time, "
        "schedule_time, "
        "deadline_time, display_name, labels, record) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, "
        "?12)"},

@@ -779,11 +779,11 @@ class Sequence {
     if (!job.has_value()) return;
     std::set<std::string> refusals = Resolve(*job);
     if (refusals.empty() && model_.jobs[*job].ended()) refusals = {"JOB_ENDED"};
-    const absl::StatusOr<JobSnapshot> answer = pipeline().control().Cancel(Name(*job));
+    const absl::StatusOr<std::shared_ptr<LiveJob>> answer = pipeline().control().Cancel(Name(*job));
     ExpectAnswer(answer.status(), refusals, "cancel " + Name(*job));
     if (answer.ok()) {
       const bool runs = model_.jobs[*job].state == JobState::kRunning;
-      Expect(answer->record.state == (runs ? JobState::kRunning : JobState::kCancelled), "answer of cancel");
+      Expect((*answer)->Snapshot().record.state == (runs ? JobState::kRunning : JobState::kCancelled), "answer of cancel");
     }
     Then([&] {
       if (refusals.empty()) model_.Cancel(*job);

@@ -60,7 +60,7 @@ class ControlRaceTest : public ::testing::Test {
 };
 
 TEST_F(ControlRaceTest, ACancelMeetsAJobThatAWorkerHasTaken) {
-  absl::StatusOr<JobSnapshot> cancelled = absl::UnknownError("not called");
+  absl::StatusOr<std::shared_ptr<LiveJob>> cancelled = absl::UnknownError("not called");
   WhileStarting([&] { cancelled = pipeline_->control().Cancel("mine"); });
   pipeline_.Submit(SleepSpec(absl::Hours(1), "mine"));
   const JobRecord record = pipeline_.AwaitEnd("mine").record;
@@ -68,7 +68,7 @@ TEST_F(ControlRaceTest, ACancelMeetsAJobThatAWorkerHasTaken) {
   EXPECT_TRUE(record.attempts.empty());
   pipeline_->Stop();  // from here on the worker is done with `cancelled`
   ASSERT_TRUE(cancelled.ok());
-  EXPECT_EQ(cancelled->record.state, JobState::kCancelled);
+  EXPECT_EQ((*cancelled)->Snapshot().record.state, JobState::kCancelled);
   EXPECT_EQ(pipeline_->pools().Find("blocking")->Load().running_jobs, 0);
   EXPECT_EQ(SumOfSeries(pipeline_.metrics(), "jobpool_jobs_finished_total"), 1);
   EXPECT_EQ(SumOfSeries(pipeline_.metrics(), "jobpool_job_queue_duration_seconds"), 0);

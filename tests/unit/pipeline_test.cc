@@ -104,9 +104,10 @@ TEST(PipelineTest, CancelsAQueuedJobAtOnce) {
   EXPECT_EQ(pool.Load().queued_jobs, 1);
   const auto cancelled = pipeline->control().Cancel(job->id());
   ASSERT_TRUE(cancelled.ok());
-  EXPECT_EQ(cancelled->record.state, JobState::kCancelled);
-  EXPECT_TRUE(cancelled->record.attempts.empty());
-  EXPECT_EQ(ReasonOf(cancelled->record.outcome->error), "CANCEL_REQUESTED");
+  const JobRecord record = (*cancelled)->Snapshot().record;
+  EXPECT_EQ(record.state, JobState::kCancelled);
+  EXPECT_TRUE(record.attempts.empty());
+  EXPECT_EQ(ReasonOf(record.outcome->error), "CANCEL_REQUESTED");
   EXPECT_EQ(pool.Load().queued_jobs, 0);
   EXPECT_EQ(Finished(pipeline, "cancelled"), 1);
 }
