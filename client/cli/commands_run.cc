@@ -140,6 +140,11 @@ std::shared_ptr<WorkArgs> AddWorkArgs(CLI::App& command) {
       ->option_text("UUID");
   command.add_option("--retention", args->retention, "How long it can be read after its end; default 24h")
       ->option_text("DURATION");
+  command
+      .add_option("--durability", args->durability,
+                  "memory: gone with the server; disk: outlives it; default: disk where the server has one")
+      ->option_text("WHERE")
+      ->check(CLI::IsMember({"memory", "disk"}));
   AddPriorityOption(command, args->priority, "0 to 9; 9 starts first; default 4");
   AddTimeOptions(command, args->times);
   command.add_option("--timeout", args->timeout, "How long an attempt may run; default: as long as it takes")

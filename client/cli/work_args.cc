@@ -178,6 +178,8 @@ absl::StatusOr<v1::SubmitJobRequest> ToSubmitRequest(const WorkArgs& args, absl:
   job.set_display_name(args.display_name);
   if (!args.pool.empty()) job.set_pool(ResourceName("pools", args.pool));
   job.set_daemon(args.daemon);
+  if (args.durability == "memory") job.set_durability(v1::Job::MEMORY);
+  if (args.durability == "disk") job.set_durability(v1::Job::DISK);
   request.set_job_id(args.job_id);
   request.set_request_id(args.request_id);
   request.set_validate_only(args.validate_only);

@@ -30,6 +30,7 @@ struct WorkArgs {
   std::string request_id;
   bool validate_only = false;  // of `submit`
   std::optional<std::string> retention;
+  std::string durability;  // memory, disk, or empty: as the server is told
   std::optional<int32_t> priority;
   TimeArgs times;
   std::optional<std::string> timeout;

@@ -370,7 +370,7 @@ void Dispatcher::FinishAttempt(const std::shared_ptr<LiveJob>& job, RunControl& 
       TryInterrupt(job, control, outcome, usage)) {
     return;
   }
-  if (end == JobState::kFailed && options->retry.max_attempts > 1) {
+  if (end == JobState::kFailed && control.counted_attempts < options->retry.max_attempts) {
     if (TryRetry(job, control, outcome, usage)) return;
     // It may have been asked to end for good since it was judged.
     const CancelReason reason = control.cancel.reason();

@@ -53,7 +53,7 @@ bool LiveJob::Start(Attempt attempt, std::shared_ptr<RunControl> control, JobEve
   RecordedChange change(events, record_);
   if (Ending() || record_.Options().deadline_time <= attempt.start_time) return false;
   if (!record_.Start(std::move(attempt))) return false;
-  control->attempt = record_.attempts.back().number;
+  control->counted_attempts = record_.CountedAttempts();
   control_ = std::move(control);
   change.Tell(record_, std::nullopt);
   return true;

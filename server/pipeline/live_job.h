@@ -37,8 +37,8 @@ struct RunControl {
   /// Who sets it decides what becomes of the attempt: the worker that is done with it,
   /// or whoever abandons it.
   std::atomic<bool> decided{false};
-  /// The number of the attempt; constant once the job runs.
-  int32_t attempt = 0;
+  /// How many attempts count, with this one; constant once the job runs.
+  int32_t counted_attempts = 0;
   /// The end that is being stored; guarded by the job's lock. QUEUED: none.
   JobState ending = JobState::kQueued;
   /// The version of the progress that was told to those who watch; guarded by the

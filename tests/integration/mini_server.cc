@@ -18,7 +18,11 @@ MiniServer::MiniServer(ConfigFile file) {
   Config config;
   config.grpc_listen = "127.0.0.1:0";
   config.http_listen = "127.0.0.1:0";
-  app_ = std::make_unique<App>(std::move(config), std::make_unique<Files>(std::move(file)));
+  auto files = std::make_unique<Files>(std::move(file));
+  auto stores = Stores::Open(config, static_cast<size_t>(files->config().max_ended_jobs),
+                             static_cast<size_t>(files->config().max_ended_bytes));
+  EXPECT_TRUE(stores.ok()) << stores.status();
+  app_ = std::make_unique<App>(std::move(config), std::move(files), *std::move(stores));
   const absl::Status started = app_->Start();
   EXPECT_TRUE(started.ok()) << started.message();
   const auto channel = NewChannel();

@@ -33,6 +33,7 @@ class HookedStore final : public JobStore {
     }
     return absl::OkStatus();
   }
+  absl::Status CheckWritable() override { return Call(before_put, ""); }
   absl::StatusOr<EndedJob> Get(const std::string& id) const override {
     if (const absl::Status status = Call(before_get, id); !status.ok()) return status;
     return store_.Get(id);

@@ -44,6 +44,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "server/base/status_macros.h"
 #include "server/job/errors.h"
 #include "server/pipeline/explanation.h"
 #include "tests/support/fake_clock.h"
@@ -779,11 +780,14 @@ class Sequence {
     if (!job.has_value()) return;
     std::set<std::string> refusals = Resolve(*job);
     if (refusals.empty() && model_.jobs[*job].ended()) refusals = {"JOB_ENDED"};
-    const absl::StatusOr<std::shared_ptr<LiveJob>> answer = pipeline().control().Cancel(Name(*job));
+    absl::StatusOr<JobSnapshot> answer = [&]() -> absl::StatusOr<JobSnapshot> {
+      JOBPOOL_ASSIGN_OR_RETURN(const std::shared_ptr<LiveJob> asked, pipeline().control().Cancel(Name(*job)));
+      return asked->Snapshot();
+    }();
     ExpectAnswer(answer.status(), refusals, "cancel " + Name(*job));
     if (answer.ok()) {
       const bool runs = model_.jobs[*job].state == JobState::kRunning;
-      Expect((*answer)->Snapshot().record.state == (runs ? JobState::kRunning : JobState::kCancelled), "answer of cancel");
+      Expect(answer->record.state == (runs ? JobState::kRunning : JobState::kCancelled), "answer of cancel");
     }
     Then([&] {
       if (refusals.empty()) model_.Cancel(*job);

@@ -27,7 +27,7 @@ TEST(JobStateTest, FollowEachOtherAsTheContractSays) {
   const bool allowed[kJobStateCount][kJobStateCount] = {
       // to: QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED
       {false, true, false, true, true},     // from QUEUED
-      {false, false, true, true, true},     // from RUNNING
+      {true, false, true, true, true},      // from RUNNING, to QUEUED as the server ends
       {false, false, false, false, false},  // from SUCCEEDED
       {false, false, false, false, false},  // from FAILED
       {false, false, false, false, false},  // from CANCELLED
