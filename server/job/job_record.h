@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -183,7 +184,9 @@ struct JobSnapshot {
 struct JobSpec {
   std::string id;                     // empty: the server makes one
   std::optional<RequestKey> request;  // set: made once, however often it is asked for
-  uint64_t caller = 0;                // whom a full queue knows again; 0: it need not
+  /// Whom a full queue knows again, by a number other than 0; null: it need not. Called,
+  /// if at all, before the submission returns.
+  std::function<uint64_t()> caller;
   Work work;
   std::string pool;
   bool daemon = false;

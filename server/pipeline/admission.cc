@@ -110,11 +110,6 @@ absl::StatusOr<std::vector<JobRecord>> Admission::Validate(std::vector<JobSpec> 
   return records;
 }
 
-bool Admission::crowded() const {
-  return std::any_of(pools_.all().begin(), pools_.all().end(),
-                     [](const auto& pool) { return pool->crowded(); });
-}
-
 absl::StatusOr<std::optional<JobHandle>> Admission::FindMade(const RequestKey& request) {
   MutexLock lock(request_ids_.mu());
   JOBPOOL_ASSIGN_OR_RETURN(const std::string id, request_ids_.Find(request));
@@ -133,7 +128,7 @@ absl::Status Admission::AddEntry(JobSpec spec, Entries& entries) {
   Entry entry;
   entry.pool = pool;
   entry.request = spec.request;
-  entry.caller = spec.caller;
+  entry.caller = std::move(spec.caller);
   entry.own_id = !spec.id.empty();
   entry.first = entries.size();
   entry.record = MakeRecord(std::move(spec), durability, *pool);

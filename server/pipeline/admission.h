@@ -2,6 +2,7 @@
 
 #include <array>
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -74,10 +75,6 @@ class Admission {
   /// `batch`: the paths of violations begin with `requests[N]`.
   absl::StatusOr<std::vector<JobRecord>> Validate(std::vector<JobSpec> specs, bool batch);
 
-  /// Whether the callers of jobs matter, since some of them were refused for a full
-  /// queue and are expected again.
-  bool crowded() const;
-
   /// The job that the same request has made before, if it has. Errors as of Submit.
   absl::StatusOr<std::optional<JobHandle>> FindMade(const RequestKey& request);
 
@@ -86,7 +83,7 @@ class Admission {
   struct Entry {
     JobRecord record;
     std::optional<RequestKey> request;
-    uint64_t caller = 0;
+    std::function<uint64_t()> caller;
     Dispatcher* pool = nullptr;
     bool own_id = false;
     size_t first = 0;                // the first entry with the same request; mostly itself

@@ -77,7 +77,7 @@ Dispatcher::Dispatcher(PoolOptions options, size_t index, const Dependencies& de
 Dispatcher::~Dispatcher() { StopWorkers(); }
 
 // The rate is asked first, so that who is refused for it keeps its slot.
-absl::Status Dispatcher::Reserve(int64_t places, uint64_t caller) {
+absl::Status Dispatcher::Reserve(int64_t places, const std::function<uint64_t()>& caller) {
   if (places == 0) return absl::OkStatus();
   MutexLock lock(mu_);
   if (state_ == PoolState::kDraining) return PoolDrainingError(PoolName(*name_));
@@ -88,14 +88,13 @@ absl::Status Dispatcher::Reserve(int64_t places, uint64_t caller) {
   }
   const int64_t max = options_.max_queued_jobs;
   const absl::Duration interval = drain_rate_.Interval(now);
+  // Who comes matters only where somebody was refused, and to find out costs a microsecond.
+  const auto known = [&] { return caller ? caller() : 0; };
   const bool admitted =
-      slots_.empty() || slots_.Admit(caller, now, places, max - reserved_.load(), max, interval);
+      slots_.empty() || slots_.Admit(known(), now, places, max - reserved_.load(), max, interval);
   if (!admitted || !AddUpTo(reserved_, places, max)) {
-    const absl::Duration delay = slots_.Refuse(caller, now, places, interval);
-    crowded_.store(true, std::memory_order_relaxed);
-    return QueueFullError(PoolName(*name_), max, delay);
+    return QueueFullError(PoolName(*name_), max, slots_.Refuse(known(), now, places, interval));
   }
-  crowded_.store(!slots_.empty() || reserved_.load() >= max, std::memory_order_relaxed);
   submits_.Take(now, places);
   return absl::OkStatus();
 }
@@ -206,6 +205,11 @@ void Dispatcher::SetState(PoolState state) {
   NotifyReady();
 }
 
+bool Dispatcher::crowded() const {
+  MutexLock lock(mu_);
+  return !slots_.empty();
+}
+
 PoolState Dispatcher::state() const {
   MutexLock lock(mu_);
   return state_;
@@ -253,7 +257,6 @@ void Dispatcher::Reconfigure(const PoolOptions& options) {
     options_.name = *name_;
     starts_.SetRate(options.max_starts_per_second);
     submits_.SetRate(options.max_submits_per_second);
-    if (reserved_.load() >= options.max_queued_jobs) crowded_.store(true, std::memory_order_relaxed);
     if (rate_timer_.has_value()) to_.timer.Cancel(*std::exchange(rate_timer_, std::nullopt));
   }
   executor_->Resize(SizeOf(options));

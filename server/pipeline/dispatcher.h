@@ -84,7 +84,7 @@ class Dispatcher final : public WorkSource, public HeldUp {
   /// Takes places in the queue, one for each job to come; it keeps its place until it
   /// runs. RESOURCE_EXHAUSTED: so many are not free, or too many come in a second;
   /// UNAVAILABLE: the pool drains. `caller`: as in JobSpec.
-  absl::Status Reserve(int64_t places, uint64_t caller = 0);
+  absl::Status Reserve(int64_t places, const std::function<uint64_t()>& caller = nullptr);
   /// Gives places back that will not be used.
   void Release(int64_t places);
   /// Those that Reserve gave are not used since their jobs are not accepted: they do
@@ -132,9 +132,8 @@ class Dispatcher final : public WorkSource, public HeldUp {
   void Resume() { SetState(PoolState::kActive); }
   void Drain() { SetState(PoolState::kDraining); }
 
-  /// Whether it matters who comes: callers that were refused are expected again, or the
-  /// next may be refused.
-  bool crowded() const { return crowded_.load(std::memory_order_relaxed); }
+  /// Whether callers that were refused are expected again, so that places are kept.
+  bool crowded() const;
 
   PoolState state() const;
   PoolLoad Load() const;
@@ -183,8 +182,6 @@ class Dispatcher final : public WorkSource, public HeldUp {
   std::atomic<int64_t> reserved_{0};  // places taken; never below ready_
   std::atomic<int64_t> ready_{0};     // how many could be taken, for HasWork; written under mu_
   std::atomic<int64_t> last_ready_time_;
-  std::atomic<bool> crowded_{
-      false};  // whether slots_ is not empty or the queue may be full; written under mu_
 
   mutable Mutex mu_;
   PoolOptions options_ ABSL_GUARDED_BY(mu_);

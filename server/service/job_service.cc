@@ -54,6 +54,15 @@ JobQuery DecodeQuery(const v1::ListJobsRequest& request, Violations& violations)
   return query;
 }
 
+// Who asks: a request by its request_id, others by the connection that they come on.
+void SetCaller(const grpc::CallbackServerContext& context, JobSpec& spec) {
+  if (spec.request.has_value()) {
+    spec.caller = [id = uint64_t{absl::HashOf(spec.request->id)}] { return id; };
+  } else {
+    spec.caller = [&context] { return uint64_t{absl::HashOf(context.peer())}; };
+  }
+}
+
 // Tells the resume tokens of this start of the server from those of others.
 uint64_t RandomEpoch() {
   std::random_device random;
@@ -81,12 +90,6 @@ JobService::JobService(Pipeline& pipeline, const CallResources& resources, RpcMe
   SetMessageAllocatorFor_SubmitJob(&submit_job_messages_);
   SetMessageAllocatorFor_RunJob(&run_job_messages_);
   SetMessageAllocatorFor_WaitJobs(&wait_jobs_messages_);
-}
-
-// Who asks: a request by its request_id, others by the connection that they come on.
-void JobService::SetCaller(const grpc::CallbackServerContext& context, JobSpec& spec) const {
-  if (!pipeline_.admission().crowded()) return;
-  spec.caller = spec.request.has_value() ? absl::HashOf(spec.request->id) : absl::HashOf(context.peer());
 }
 
 template <typename Request>

@@ -54,7 +54,6 @@ class JobService final : public v1::JobService::CallbackService {
  private:
   template <typename Request>
   absl::StatusOr<JobSpec> Decode(const grpc::CallbackServerContext& context, const Request& request);
-  void SetCaller(const grpc::CallbackServerContext& context, JobSpec& spec) const;
   // Counts it where it is a refusal.
   absl::Status Refuse(absl::Status status, size_t jobs);
   absl::Status Validate(JobSpec spec, v1::Job* response);
