@@ -118,10 +118,12 @@ class SqliteWriter {
   template <typename Fn>
   absl::Status InTransaction(Fn fn);
   void RollBack();
-  absl::Status WriteJobs(const SqliteBatch& batch);
+  /// `at_once`: at most so many with one statement.
+  absl::Status WriteJobs(const SqliteBatch& batch, size_t at_once);
   absl::Status WriteRequests(const SqliteBatch& batch);
-  absl::Status WriteLive(const SqliteBatch::Job& write);
-  absl::Status WriteEnded(const SqliteBatch::Job& write);
+  absl::Status WriteLive(absl::Span<const SqliteBatch::Job> jobs);
+  absl::Status WriteEnded(absl::Span<const SqliteBatch::Job> jobs);
+  void BindEnded(SqliteStatement& insert, int index, const SqliteBatch::Job& write, int64_t facet);
   absl::Status WriteLabels(const JobRecord& job);
   absl::Status DeleteLive(const SqliteBatch& batch);
   absl::StatusOr<int64_t> FacetOf(const JobRecord& job);
@@ -147,11 +149,13 @@ class SqliteWriter {
   StoreCounts next_;
   uint64_t deleted_number_ = 0;
   bool made_facets_ = false;
+  bool conflict_ = false;                                   // an ended job is there already
   std::vector<std::pair<int64_t, int64_t>> facet_changes_;  // jobs that a facet has more, or less
 
   SqliteStatement begin_, commit_, rollback_;
-  SqliteStatement insert_live_, upsert_live_, delete_live_;
-  SqliteStatement insert_ended_, delete_ended_, insert_label_, delete_label_, find_, find_number_, record_;
+  SqliteStatement insert_live_, insert_many_live_, upsert_live_, delete_live_;
+  SqliteStatement insert_ended_, insert_many_ended_, delete_ended_, insert_label_, delete_label_, find_,
+      find_number_, record_;
   SqliteStatement insert_facet_, count_facet_, put_meta_;
   SqliteStatement put_request_, expired_requests_, delete_request_;
   SqliteStatement expired_, expired_common_;
