@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -33,6 +34,33 @@ constexpr int kBatchesBetween = 4;
 
 double Seconds(std::chrono::steady_clock::time_point began) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+}
+
+// Of all threads of this process.
+double CpuSeconds() {
+  timespec now{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
+
+/// What something took.
+struct Cost {
+  double seconds;
+  double cpu_seconds;
+};
+
+class Meter {
+ public:
+  Cost Read() const { return {Seconds(began_), CpuSeconds() - cpu_began_}; }
+
+ private:
+  const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
+  const double cpu_began_ = CpuSeconds();
+};
+
+double Median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
 }
 
 void Check(const absl::Status& status) {
@@ -82,8 +110,8 @@ std::shared_ptr<const JobRecord> MakeEnded(const JobRecord& live) {
   return std::make_shared<const JobRecord>(std::move(job));
 }
 
-/// Seconds that SQLite alone takes.
-double RunRows(int count, const std::string& dir) {
+/// What SQLite alone takes.
+Cost RunRows(int count, const std::string& dir) {
   const Folder folder(dir);
   SqliteConnection db =
       *SqliteConnection::Open(folder.File(), SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "");
@@ -94,7 +122,7 @@ double RunRows(int count, const std::string& dir) {
   SqliteStatement insert = *db.Prepare("INSERT INTO rows VALUES(?1, ?2)");
   SqliteStatement update = *db.Prepare("UPDATE rows SET value = ?2 WHERE id = ?1");
   std::string value(100, 'x');
-  const auto began = std::chrono::steady_clock::now();
+  const Meter meter;
   const auto run = [&](SqliteStatement& statement, int batch) {
     Check(begin.Run());
     for (int i = batch * kBatch; i < (batch + 1) * kBatch; ++i) {
@@ -110,23 +138,22 @@ double RunRows(int count, const std::string& dir) {
     if (batch < batches) run(insert, batch);
     if (batch >= kBatchesBetween) run(update, batch - kBatchesBetween);
   }
-  return Seconds(began);
+  return meter.Read();
 }
 
-/// Seconds that the store takes.
-double RunJobs(const std::vector<JobWrite>& live, const std::vector<JobWrite>& ended,
-               const std::string& dir) {
+/// What the store takes.
+Cost RunJobs(const std::vector<JobWrite>& live, const std::vector<JobWrite>& ended, const std::string& dir) {
   const Folder folder(dir);
   auto store = SqliteStore::Open(folder.File());
   Check(store.status());
-  const auto began = std::chrono::steady_clock::now();
+  const Meter meter;
   const int batches = static_cast<int>(live.size()) / kBatch;
   for (int batch = 0; batch < batches + kBatchesBetween; ++batch) {
     if (batch < batches) Check((*store)->Commit(absl::MakeConstSpan(&live[batch * kBatch], kBatch)));
     const int ends = batch - kBatchesBetween;
     if (ends >= 0) Check((*store)->Commit(absl::MakeConstSpan(&ended[ends * kBatch], kBatch)));
   }
-  return Seconds(began);
+  return meter.Read();
 }
 
 void BenchLife(int count, int rounds, const std::string& dir) {
@@ -139,15 +166,18 @@ void BenchLife(int count, int rounds, const std::string& dir) {
     ended.push_back({MakeEnded(*live.back().job)});
   }
   std::vector<double> ratios;
+  std::vector<double> cpu_ratios;
   for (int round = 0; round < rounds; ++round) {
-    const double rows = RunRows(count, dir);
-    const double jobs = RunJobs(live, ended, dir);
-    ratios.push_back(rows / jobs);
-    std::printf("SQLite alone %8.0f rows/s, the store %8.0f jobs/s, ratio %.2f\n", count / rows, count / jobs,
-                ratios.back());
+    const Cost rows = RunRows(count, dir);
+    const Cost jobs = RunJobs(live, ended, dir);
+    ratios.push_back(rows.seconds / jobs.seconds);
+    cpu_ratios.push_back(rows.cpu_seconds / jobs.cpu_seconds);
+    std::printf(
+        "SQLite alone %8.0f rows/s, %5.2f us of CPU each; the store %8.0f jobs/s, %5.2f us; ratio %.2f\n",
+        count / rows.seconds, 1e6 * rows.cpu_seconds / count, count / jobs.seconds,
+        1e6 * jobs.cpu_seconds / count, ratios.back());
   }
-  std::sort(ratios.begin(), ratios.end());
-  std::printf("median ratio %.2f\n", ratios[ratios.size() / 2]);
+  std::printf("median ratio %.2f, of CPU time %.2f\n", Median(ratios), Median(cpu_ratios));
 }
 
 void BenchStart(int count, const std::string& dir) {
