@@ -469,7 +469,7 @@ absl::StatusOr<SqliteWriter::Expired> SqliteWriter::DeleteExpired(absl::Time now
   const absl::Status status = InTransaction([&]() -> absl::Status {
     std::vector<ToDelete> jobs;
     JOBPOOL_RETURN_IF_ERROR(FindExpired(now, max_jobs, jobs));
-    JOBPOOL_ASSIGN_OR_RETURN(expired.may_be_more, FindExpiredCommon(now, max_jobs, jobs, place));
+    JOBPOOL_RETURN_IF_ERROR(FindExpiredCommon(now, max_jobs, jobs, place));
     JOBPOOL_RETURN_IF_ERROR(DeleteJobs(jobs));
     expired.jobs = jobs.size();
     JOBPOOL_ASSIGN_OR_RETURN(expired.requests, DeleteExpiredRequests(now, max_requests));
@@ -492,9 +492,9 @@ absl::Status SqliteWriter::FindExpired(absl::Time now, size_t limit, std::vector
   }
 }
 
-// The others, in the order of their ends. Whether there may be more of them.
-absl::StatusOr<bool> SqliteWriter::FindExpiredCommon(absl::Time now, size_t limit,
-                                                     std::vector<ToDelete>& jobs, EndPlace& place) {
+// The others, in the order of their ends.
+absl::Status SqliteWriter::FindExpiredCommon(absl::Time now, size_t limit, std::vector<ToDelete>& jobs,
+                                             EndPlace& place) {
   SqliteStatement& rows = expired_common_;
   const EndPlace from = place;
   const SqliteScope scope(rows);
@@ -504,7 +504,7 @@ absl::StatusOr<bool> SqliteWriter::FindExpiredCommon(absl::Time now, size_t limi
   rows.BindText(4, from.id);
   for (size_t passed_over = 0; jobs.size() < limit && passed_over < kMaxPassedOver;) {
     JOBPOOL_ASSIGN_OR_RETURN(const bool row, rows.Step());
-    if (!row) return false;
+    if (!row) break;
     if (rows.IsNull(3)) {
       jobs.push_back({rows.Int(0), rows.Int(1), !rows.IsNull(2)});
     } else {
@@ -512,7 +512,7 @@ absl::StatusOr<bool> SqliteWriter::FindExpiredCommon(absl::Time now, size_t limi
     }
     place = {rows.Int(4), rows.Int(5), std::string(rows.Bytes(6))};
   }
-  return true;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<size_t> SqliteWriter::DeleteExpiredRequests(absl::Time now, size_t limit) {

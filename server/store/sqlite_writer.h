@@ -63,11 +63,11 @@ class SqliteWriter {
 
   absl::Status Commit(const SqliteBatch& batch);
   absl::StatusOr<bool> Delete(const std::string& id);
-  /// How many, and whether there may be others that it has not looked at.
+  /// How many are gone. Where it is none, there may still be some behind very many that
+  /// are kept longer; the next call looks there.
   struct Expired {
     size_t jobs = 0;
     size_t requests = 0;
-    bool may_be_more = false;
   };
   absl::StatusOr<Expired> DeleteExpired(absl::Time now, size_t max_jobs, size_t max_requests);
   /// Takes `bytes` of free pages off the file, as far as there are.
@@ -133,8 +133,7 @@ class SqliteWriter {
   absl::Status DeleteLabels(int64_t number);
   absl::Status DeleteKept(int64_t number);
   absl::Status FindExpired(absl::Time now, size_t limit, std::vector<ToDelete>& jobs);
-  absl::StatusOr<bool> FindExpiredCommon(absl::Time now, size_t limit, std::vector<ToDelete>& jobs,
-                                         EndPlace& place);
+  absl::Status FindExpiredCommon(absl::Time now, size_t limit, std::vector<ToDelete>& jobs, EndPlace& place);
   absl::StatusOr<size_t> DeleteExpiredRequests(absl::Time now, size_t limit);
 
   SqliteConnection db_;
