@@ -91,8 +91,8 @@ class SqliteWriter {
       return a.state == b.state && a.kind == b.kind && a.priority == b.priority && a.pool == b.pool;
     }
     template <typename H>
-    friend H AbslHashValue(H state, const FacetKey& key) {
-      return H::combine(std::move(state), key.state, key.kind, key.priority, key.pool);
+    friend H AbslHashValue(H hash, const FacetKey& key) {
+      return H::combine(std::move(hash), key.state, key.kind, key.priority, key.pool);
     }
   };
 
