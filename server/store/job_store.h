@@ -44,7 +44,7 @@ struct MadeRequest {
 /// server ends before they do. Records are known by their number. Thread-safe.
 ///
 /// Errors are UNAVAILABLE: the store cannot read or write at the moment; what was
-/// written before is still there.
+/// written before is still there. DATA_LOSS: what it has kept is damaged.
 class JobStore {
  public:
   virtual ~JobStore() = default;

@@ -19,8 +19,8 @@
 namespace jobpool {
 namespace {
 
-// As in JobIndex: how far it is counted which of several sources that can be walked is the smallest.
-constexpr size_t kMaxCounted = 4096;
+// How far it is counted which of several sources that can be walked is the smallest.
+constexpr size_t kMaxCounted = 1024;
 
 // What is read of an index at once.
 constexpr size_t kMinChunk = 8;

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "server/base/status_macros.h"
 #include "server/query/job_order.h"
 #include "server/store/sqlite_keys.h"
@@ -15,6 +16,23 @@ namespace {
 // Jobs that are kept longer than most stand in the way of those that have expired; it goes on behind them the
 // next time.
 constexpr size_t kMaxPassedOver = 10'000;
+
+// Where so many jobs are written, one statement takes them: SQLite opens the table and all indexes once.
+// FAIL: what comes of a conflict is undone with the transaction, and the statement need not remember how it
+// was before.
+constexpr size_t kRowsAtOnce = 32;
+constexpr char kInsertLive[] = "INSERT OR FAIL INTO live_jobs(number, record) VALUES";
+constexpr int kLiveColumns = 2;
+constexpr char kInsertEnded[] =
+    "INSERT OR FAIL INTO ended_jobs(number, id, facet, create_time, end_time, start_time, expire_time, "
+    "schedule_time, deadline_time, display_name, labels, record) VALUES";
+constexpr int kEndedColumns = 12;
+
+std::string Insert(absl::string_view into, int columns, size_t rows) {
+  const std::string row = absl::StrCat(
+      "(", absl::StrJoin(std::vector<absl::string_view>(static_cast<size_t>(columns), "?"), ", "), ")");
+  return absl::StrCat(into, absl::StrJoin(std::vector<std::string>(rows, row), ", "));
+}
 
 std::optional<int64_t> FieldNanos(JobField field, const JobRecord& job) {
   const std::optional<absl::Time> time = TimeOf(field, job);
@@ -77,7 +95,6 @@ absl::Status SqliteWriter::Prepare() {
       {&begin_, "BEGIN IMMEDIATE"},
       {&commit_, "COMMIT"},
       {&rollback_, "ROLLBACK"},
-      {&insert_live_, "INSERT INTO live_jobs(number, record) VALUES(?1, ?2)"},
       {&upsert_live_,
        "INSERT INTO live_jobs(number, record) VALUES(?1, ?2) ON CONFLICT(number) DO UPDATE SET record = "
        "excluded.record"},
@@ -112,6 +129,15 @@ absl::Status SqliteWriter::Prepare() {
        "create_time, id"},
   };
   for (const auto& [statement, sql] : statements) {
+    JOBPOOL_ASSIGN_OR_RETURN(*statement, db_.Prepare(sql));
+  }
+  const std::pair<SqliteStatement*, std::string> inserts[] = {
+      {&insert_live_, Insert(kInsertLive, kLiveColumns, 1)},
+      {&insert_many_live_, Insert(kInsertLive, kLiveColumns, kRowsAtOnce)},
+      {&insert_ended_, Insert(kInsertEnded, kEndedColumns, 1)},
+      {&insert_many_ended_, Insert(kInsertEnded, kEndedColumns, kRowsAtOnce)},
+  };
+  for (const auto& [statement, sql] : inserts) {
     JOBPOOL_ASSIGN_OR_RETURN(*statement, db_.Prepare(sql));
   }
   expired_up_to_ = {std::numeric_limits<int64_t>::min(), 0, ""};
@@ -175,18 +201,33 @@ void SqliteWriter::RollBack() {
   if (!ReadFacets().ok()) usable_ = false;
 }
 
+// A job is hardly ever written again after it has ended: whether one was is asked for when SQLite refuses.
 absl::Status SqliteWriter::Commit(const SqliteBatch& batch) {
-  return InTransaction([&] {
-    const absl::Status status = WriteJobs(batch);
-    return status.ok() && batch.has_requests() ? WriteRequests(batch) : status;
-  });
+  const auto write = [&](size_t at_once) {
+    return InTransaction([&] {
+      const absl::Status status = WriteJobs(batch, at_once);
+      return status.ok() && batch.has_requests() ? WriteRequests(batch) : status;
+    });
+  };
+  conflict_ = false;
+  const absl::Status status = write(kRowsAtOnce);
+  return conflict_ ? write(1) : status;
 }
 
-absl::Status SqliteWriter::WriteJobs(const SqliteBatch& batch) {
+absl::Status SqliteWriter::WriteJobs(const SqliteBatch& batch, size_t at_once) {
   if (next_.live_jobs > 0) JOBPOOL_RETURN_IF_ERROR(DeleteLive(batch));
-  for (const SqliteBatch::Job& write : batch.jobs()) {
-    JOBPOOL_RETURN_IF_ERROR(IsEnded(write.job->state) ? WriteEnded(write) : WriteLive(write));
-    next_.last_number = std::max(next_.last_number, write.job->number);
+  absl::Span<const SqliteBatch::Job> jobs = batch.jobs();
+  while (!jobs.empty()) {
+    size_t alike = 1;
+    while (alike < std::min(jobs.size(), at_once) &&
+           IsEnded(jobs[alike].job->state) == IsEnded(jobs[0].job->state)) {
+      ++alike;
+    }
+    if (alike < kRowsAtOnce) alike = 1;
+    const absl::Span<const SqliteBatch::Job> written = jobs.subspan(0, alike);
+    JOBPOOL_RETURN_IF_ERROR(IsEnded(jobs[0].job->state) ? WriteEnded(written) : WriteLive(written));
+    next_.last_number = std::max(next_.last_number, written.back().job->number);
+    jobs.remove_prefix(alike);
   }
   return absl::OkStatus();
 }
@@ -210,67 +251,95 @@ absl::Status SqliteWriter::DeleteLive(const SqliteBatch& batch) {
   return absl::OkStatus();
 }
 
-absl::Status SqliteWriter::WriteLive(const SqliteBatch::Job& write) {
-  const bool is_new = write.job->number > next_.last_number;
-  SqliteStatement& statement = is_new ? insert_live_ : upsert_live_;
-  // An update does not set it.
-  if (!is_new) sqlite3_set_last_insert_rowid(db_.get(), 0);
-  statement.BindInt(1, static_cast<int64_t>(write.job->number));
-  statement.BindBlob(2, write.record);
-  JOBPOOL_RETURN_IF_ERROR(statement.Run());
-  if (sqlite3_last_insert_rowid(db_.get()) != 0) ++next_.live_jobs;
+absl::Status SqliteWriter::WriteLive(absl::Span<const SqliteBatch::Job> jobs) {
+  const bool is_new = jobs[0].job->number > next_.last_number;
+  if (is_new && jobs.size() == kRowsAtOnce) {
+    int index = 1;
+    for (const SqliteBatch::Job& write : jobs) {
+      insert_many_live_.BindInt(index++, static_cast<int64_t>(write.job->number));
+      insert_many_live_.BindBlob(index++, write.record);
+    }
+    next_.live_jobs += static_cast<int64_t>(jobs.size());
+    return insert_many_live_.Run();
+  }
+  for (const SqliteBatch::Job& write : jobs) {
+    SqliteStatement& statement = is_new ? insert_live_ : upsert_live_;
+    // An update does not set it.
+    if (!is_new) sqlite3_set_last_insert_rowid(db_.get(), 0);
+    statement.BindInt(1, static_cast<int64_t>(write.job->number));
+    statement.BindBlob(2, write.record);
+    JOBPOOL_RETURN_IF_ERROR(statement.Run());
+    if (sqlite3_last_insert_rowid(db_.get()) != 0) ++next_.live_jobs;
+  }
   return absl::OkStatus();
 }
 
-absl::Status SqliteWriter::WriteEnded(const SqliteBatch::Job& write) {
+absl::Status SqliteWriter::WriteEnded(absl::Span<const SqliteBatch::Job> jobs) {
+  const bool many = jobs.size() == kRowsAtOnce;
+  SqliteStatement& insert = many ? insert_many_ended_ : insert_ended_;
+  int index = 1;
+  for (const SqliteBatch::Job& write : jobs) {
+    JOBPOOL_ASSIGN_OR_RETURN(const int64_t facet, FacetOf(*write.job));
+    BindEnded(insert, index, write, facet);
+    index += kEndedColumns;
+    CountFacet(facet, 1);
+    ++next_.ended_jobs;
+  }
+  int code = insert.StepCode();
+  insert.Reset();
+  if (code == SQLITE_CONSTRAINT_ROWID || code == SQLITE_CONSTRAINT_PRIMARYKEY) {
+    // It is written again: the first time it was kept, but its answer was an error.
+    if (!conflict_) {
+      conflict_ = true;
+      return SqliteError(db_.get(), code);
+    }
+    JOBPOOL_RETURN_IF_ERROR(DeleteKept(static_cast<int64_t>(jobs[0].job->number)));
+    code = insert.StepCode();
+    insert.Reset();
+  }
+  if (code == SQLITE_CONSTRAINT_UNIQUE) {
+    return absl::AlreadyExistsError(
+        absl::StrCat("the store has another job of the id ", many ? "of one in a batch" : jobs[0].job->id));
+  }
+  if (code != SQLITE_DONE) return SqliteError(db_.get(), code);
+  for (const SqliteBatch::Job& write : jobs) {
+    if (!write.job->Options().labels.empty()) JOBPOOL_RETURN_IF_ERROR(WriteLabels(*write.job));
+  }
+  return absl::OkStatus();
+}
+
+void SqliteWriter::BindEnded(SqliteStatement& insert, int index, const SqliteBatch::Job& write,
+                             int64_t facet) {
   const JobRecord& job = *write.job;
   const JobOptions& options = job.Options();
-  JOBPOOL_ASSIGN_OR_RETURN(const int64_t facet, FacetOf(job));
-  const int64_t number = static_cast<int64_t>(job.number);
   const int64_t end_time = NanosOf(job.outcome->end_time);
-  SqliteStatement& insert = insert_ended_;
-  insert.BindInt(1, number);
-  insert.BindText(2, job.id);
-  insert.BindInt(3, facet);
-  insert.BindInt(4, NanosOf(job.create_time));
-  insert.BindInt(5, end_time);
-  insert.BindInt(6, FieldNanos(JobField::kStartTime, job));
+  insert.BindInt(index++, static_cast<int64_t>(job.number));
+  insert.BindText(index++, job.id);
+  insert.BindInt(index++, facet);
+  insert.BindInt(index++, NanosOf(job.create_time));
+  insert.BindInt(index++, end_time);
+  insert.BindInt(index++, FieldNanos(JobField::kStartTime, job));
   if (options.retention == kCommonRetention) {
-    insert.BindNull(7);
+    insert.BindNull(index++);
     if (end_time <= expired_up_to_.end_time) {
       expired_up_to_ = {end_time, std::numeric_limits<int64_t>::min(), ""};
     }
   } else {
-    insert.BindInt(7, NanosOf(job.ExpireTime()));
+    insert.BindInt(index++, NanosOf(job.ExpireTime()));
   }
-  insert.BindInt(8, FieldNanos(JobField::kScheduleTime, job));
-  insert.BindInt(9, FieldNanos(JobField::kDeadlineTime, job));
+  insert.BindInt(index++, FieldNanos(JobField::kScheduleTime, job));
+  insert.BindInt(index++, FieldNanos(JobField::kDeadlineTime, job));
   if (options.display_name.empty()) {
-    insert.BindNull(10);
+    insert.BindNull(index++);
   } else {
-    insert.BindText(10, options.display_name);
+    insert.BindText(index++, options.display_name);
   }
   if (options.labels.empty()) {
-    insert.BindNull(11);
+    insert.BindNull(index++);
   } else {
-    insert.BindInt(11, static_cast<int64_t>(options.labels.size()));
+    insert.BindInt(index++, static_cast<int64_t>(options.labels.size()));
   }
-  insert.BindBlob(12, write.record);
-  int code = insert.StepCode();
-  if (code == SQLITE_CONSTRAINT_ROWID || code == SQLITE_CONSTRAINT_PRIMARYKEY) {
-    // It is written again: the first time it was kept, but its answer was an error.
-    insert.Reset();
-    JOBPOOL_RETURN_IF_ERROR(DeleteKept(number));
-    code = insert.StepCode();
-  }
-  insert.Reset();
-  if (code == SQLITE_CONSTRAINT_UNIQUE) {
-    return absl::AlreadyExistsError(absl::StrCat("the store has another job ", job.id));
-  }
-  if (code != SQLITE_DONE) return SqliteError(db_.get(), code);
-  CountFacet(facet, 1);
-  ++next_.ended_jobs;
-  return options.labels.empty() ? absl::OkStatus() : WriteLabels(job);
+  insert.BindBlob(index, write.record);
 }
 
 absl::Status SqliteWriter::WriteLabels(const JobRecord& job) {
@@ -400,7 +469,7 @@ absl::StatusOr<SqliteWriter::Expired> SqliteWriter::DeleteExpired(absl::Time now
   const absl::Status status = InTransaction([&]() -> absl::Status {
     std::vector<ToDelete> jobs;
     JOBPOOL_RETURN_IF_ERROR(FindExpired(now, max_jobs, jobs));
-    JOBPOOL_ASSIGN_OR_RETURN(expired.may_be_more, FindExpiredCommon(now, max_jobs, jobs, place));
+    JOBPOOL_RETURN_IF_ERROR(FindExpiredCommon(now, max_jobs, jobs, place));
     JOBPOOL_RETURN_IF_ERROR(DeleteJobs(jobs));
     expired.jobs = jobs.size();
     JOBPOOL_ASSIGN_OR_RETURN(expired.requests, DeleteExpiredRequests(now, max_requests));
@@ -423,9 +492,9 @@ absl::Status SqliteWriter::FindExpired(absl::Time now, size_t limit, std::vector
   }
 }
 
-// The others, in the order of their ends. Whether there may be more of them.
-absl::StatusOr<bool> SqliteWriter::FindExpiredCommon(absl::Time now, size_t limit,
-                                                     std::vector<ToDelete>& jobs, EndPlace& place) {
+// The others, in the order of their ends.
+absl::Status SqliteWriter::FindExpiredCommon(absl::Time now, size_t limit, std::vector<ToDelete>& jobs,
+                                             EndPlace& place) {
   SqliteStatement& rows = expired_common_;
   const EndPlace from = place;
   const SqliteScope scope(rows);
@@ -435,7 +504,7 @@ absl::StatusOr<bool> SqliteWriter::FindExpiredCommon(absl::Time now, size_t limi
   rows.BindText(4, from.id);
   for (size_t passed_over = 0; jobs.size() < limit && passed_over < kMaxPassedOver;) {
     JOBPOOL_ASSIGN_OR_RETURN(const bool row, rows.Step());
-    if (!row) return false;
+    if (!row) break;
     if (rows.IsNull(3)) {
       jobs.push_back({rows.Int(0), rows.Int(1), !rows.IsNull(2)});
     } else {
@@ -443,7 +512,7 @@ absl::StatusOr<bool> SqliteWriter::FindExpiredCommon(absl::Time now, size_t limi
     }
     place = {rows.Int(4), rows.Int(5), std::string(rows.Bytes(6))};
   }
-  return true;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<size_t> SqliteWriter::DeleteExpiredRequests(absl::Time now, size_t limit) {

@@ -63,11 +63,11 @@ class SqliteWriter {
 
   absl::Status Commit(const SqliteBatch& batch);
   absl::StatusOr<bool> Delete(const std::string& id);
-  /// How many, and whether there may be others that it has not looked at.
+  /// How many are gone. Where it is none, there may still be some behind very many that
+  /// are kept longer; the next call looks there.
   struct Expired {
     size_t jobs = 0;
     size_t requests = 0;
-    bool may_be_more = false;
   };
   absl::StatusOr<Expired> DeleteExpired(absl::Time now, size_t max_jobs, size_t max_requests);
   /// Takes `bytes` of free pages off the file, as far as there are.
@@ -91,8 +91,8 @@ class SqliteWriter {
       return a.state == b.state && a.kind == b.kind && a.priority == b.priority && a.pool == b.pool;
     }
     template <typename H>
-    friend H AbslHashValue(H state, const FacetKey& key) {
-      return H::combine(std::move(state), key.state, key.kind, key.priority, key.pool);
+    friend H AbslHashValue(H hash, const FacetKey& key) {
+      return H::combine(std::move(hash), key.state, key.kind, key.priority, key.pool);
     }
   };
 
@@ -118,10 +118,12 @@ class SqliteWriter {
   template <typename Fn>
   absl::Status InTransaction(Fn fn);
   void RollBack();
-  absl::Status WriteJobs(const SqliteBatch& batch);
+  /// `at_once`: at most so many with one statement.
+  absl::Status WriteJobs(const SqliteBatch& batch, size_t at_once);
   absl::Status WriteRequests(const SqliteBatch& batch);
-  absl::Status WriteLive(const SqliteBatch::Job& write);
-  absl::Status WriteEnded(const SqliteBatch::Job& write);
+  absl::Status WriteLive(absl::Span<const SqliteBatch::Job> jobs);
+  absl::Status WriteEnded(absl::Span<const SqliteBatch::Job> jobs);
+  void BindEnded(SqliteStatement& insert, int index, const SqliteBatch::Job& write, int64_t facet);
   absl::Status WriteLabels(const JobRecord& job);
   absl::Status DeleteLive(const SqliteBatch& batch);
   absl::StatusOr<int64_t> FacetOf(const JobRecord& job);
@@ -131,8 +133,7 @@ class SqliteWriter {
   absl::Status DeleteLabels(int64_t number);
   absl::Status DeleteKept(int64_t number);
   absl::Status FindExpired(absl::Time now, size_t limit, std::vector<ToDelete>& jobs);
-  absl::StatusOr<bool> FindExpiredCommon(absl::Time now, size_t limit, std::vector<ToDelete>& jobs,
-                                         EndPlace& place);
+  absl::Status FindExpiredCommon(absl::Time now, size_t limit, std::vector<ToDelete>& jobs, EndPlace& place);
   absl::StatusOr<size_t> DeleteExpiredRequests(absl::Time now, size_t limit);
 
   SqliteConnection db_;
@@ -147,11 +148,13 @@ class SqliteWriter {
   StoreCounts next_;
   uint64_t deleted_number_ = 0;
   bool made_facets_ = false;
+  bool conflict_ = false;                                   // an ended job is there already
   std::vector<std::pair<int64_t, int64_t>> facet_changes_;  // jobs that a facet has more, or less
 
   SqliteStatement begin_, commit_, rollback_;
-  SqliteStatement insert_live_, upsert_live_, delete_live_;
-  SqliteStatement insert_ended_, delete_ended_, insert_label_, delete_label_, find_, find_number_, record_;
+  SqliteStatement insert_live_, insert_many_live_, upsert_live_, delete_live_;
+  SqliteStatement insert_ended_, insert_many_ended_, delete_ended_, insert_label_, delete_label_, find_,
+      find_number_, record_;
   SqliteStatement insert_facet_, count_facet_, put_meta_;
   SqliteStatement put_request_, expired_requests_, delete_request_;
   SqliteStatement expired_, expired_common_;

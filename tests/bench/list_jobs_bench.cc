@@ -1,16 +1,18 @@
-// What a page of 100 jobs takes by how many there are: from the table of live jobs, and from the memory
-// store; found, merged and encoded as ListJobs does it, without gRPC. A query's time must not grow with the
-// number of jobs.
+// What a page of 100 jobs takes by how many there are: from the table of live jobs, from the memory store,
+// and from a store's file, in the working directory; found, merged and encoded as ListJobs does it, without
+// gRPC. A query's time must not grow with the number of jobs.
 //
-//   list_jobs_bench [SMALL [LARGE [ROUNDS]]]
+//   list_jobs_bench [SMALL [LARGE [ROUNDS [live|ended|file]]]]
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <random>
 #include <string>
+#include <unistd.h>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -18,6 +20,7 @@
 #include "server/pipeline/job_reader.h"
 #include "server/service/job_codec.h"
 #include "server/store/memory_store.h"
+#include "server/store/sqlite_store.h"
 
 namespace jobpool {
 namespace {
@@ -43,6 +46,8 @@ constexpr Case kCases[] = {
     {"state = RUNNING OR state = FAILED", ""},
     {"end_time:* AND state = FAILED", "end_time desc"},
     {"", "end_time desc"},
+    {"", "start_time", true},
+    {"start_time >= 1970-01-01T00:16:00Z start_time < 1970-01-01T00:16:40Z", "start_time desc"},
     {"daemon = true", "", true},
 };
 
@@ -68,19 +73,37 @@ JobRecord MakeJob(int number, int count) {
   return job;
 }
 
+enum class Where { kTable, kMemory, kFile };
+
+constexpr const char* kNames[] = {"live", "ended", "file"};
+
 class Jobs {
  public:
-  Jobs(int count, bool ended)
-      : span_(absl::Milliseconds(100 * int64_t{count})), store_(static_cast<size_t>(count), SIZE_MAX) {
+  Jobs(int count, Where where) : span_(absl::Milliseconds(100 * int64_t{count})) {
+    if (where == Where::kFile) {
+      file_ = absl::StrCat("list_jobs_bench.", getpid(), ".", count);
+      auto store = SqliteStore::Open(file_);
+      if (!store.ok()) std::abort();
+      store_ = *std::move(store);
+    } else {
+      store_ = std::make_unique<MemoryStore>(static_cast<size_t>(count), SIZE_MAX);
+    }
+    reader_ = std::make_unique<JobReader>(table_, *store_);
+    std::vector<JobWrite> ended;
     for (int i = 0; i < count; ++i) {
       JobRecord job = MakeJob(i, count);
       const bool is_odd_one = i % (count / 3) == 5;
-      if (ended) {
+      if (where != Where::kTable) {
         Outcome outcome;
         outcome.end_time = job.create_time + absl::Seconds(1);
-        job.Start({});
+        Attempt attempt;
+        attempt.start_time = job.create_time + absl::Milliseconds(500);
+        job.Start(std::move(attempt));
         job.End(is_odd_one ? JobState::kFailed : JobState::kSucceeded, {}, std::move(outcome));
-        if (!store_.Put(std::make_shared<const JobRecord>(std::move(job))).ok()) std::abort();
+        ended.push_back({std::make_shared<const JobRecord>(std::move(job))});
+        if (ended.size() < 1000 && i + 1 < count) continue;
+        if (!store_->Commit(ended).ok()) std::abort();
+        ended.clear();
       } else {
         const auto live = std::make_shared<LiveJob>(std::move(job));
         if (!table_.Insert(live).ok()) std::abort();
@@ -89,13 +112,21 @@ class Jobs {
       }
     }
   }
+  ~Jobs() {
+    if (file_.empty()) return;
+    reader_ = nullptr;
+    store_ = nullptr;
+    for (const char* suffix : {"", ".lock"}) std::filesystem::remove(file_ + suffix);
+  }
+  Jobs(const Jobs&) = delete;
+  Jobs& operator=(const Jobs&) = delete;
 
   absl::Duration Span() const { return span_; }
 
   /// Microseconds of one page; `*found`: how many jobs it has.
   double Page(const JobQuery& query, size_t* found) const {
     const auto began = std::chrono::steady_clock::now();
-    const absl::StatusOr<JobPage> page = reader_.List(query);
+    const absl::StatusOr<JobPage> page = reader_->List(query);
     if (!page.ok()) std::abort();
     v1::ListJobsResponse response;
     for (const ListedJob& job : page->jobs) {
@@ -109,8 +140,9 @@ class Jobs {
  private:
   const absl::Duration span_;  // from the first to the last
   JobTable table_{INT64_MAX};
-  MemoryStore store_;
-  JobReader reader_{table_, store_};
+  std::string file_;  // of the store, if it has one
+  std::unique_ptr<JobStore> store_;
+  std::unique_ptr<JobReader> reader_;
 };
 
 double Median(std::vector<double> values) {
@@ -132,7 +164,10 @@ void Compare(const char* what, const Jobs& small, const Jobs& large, int rounds)
       const double place = std::uniform_real_distribution<double>(0.2, 0.8)(random);
       for (const size_t which : {0, 1}) {
         const Jobs& jobs = which == 0 ? small : large;
-        if (each.anywhere) query.after = JobPosition{absl::UnixEpoch() + jobs.Span() * place, "j"};
+        if (each.anywhere) {
+          const absl::Time time = absl::UnixEpoch() + jobs.Span() * place;
+          query.after = JobPosition{time, "j", NanosOf(time)};
+        }
         times[which].push_back(jobs.Page(query, &found[which]));
       }
     }
@@ -148,14 +183,18 @@ void Compare(const char* what, const Jobs& small, const Jobs& large, int rounds)
 
 int main(int argc, char** argv) {
   using jobpool::Jobs;
+  using jobpool::Where;
   const int small = argc > 1 ? std::atoi(argv[1]) : 10'000;
   const int large = argc > 2 ? std::atoi(argv[2]) : 1'000'000;
   const int rounds = argc > 3 ? std::atoi(argv[3]) : 101;
   std::printf("a page of 100 jobs of %d and of %d\n", small, large);
-  for (const bool ended : {false, true}) {
-    const Jobs few(small, ended);
-    const Jobs many(large, ended);
-    jobpool::Compare(ended ? "ended" : "live", few, many, rounds);
+  const std::string only = argc > 4 ? argv[4] : "";
+  for (const Where where : {Where::kTable, Where::kMemory, Where::kFile}) {
+    const char* const name = jobpool::kNames[static_cast<int>(where)];
+    if (!only.empty() && only != name) continue;
+    const Jobs few(small, where);
+    const Jobs many(large, where);
+    jobpool::Compare(name, few, many, rounds);
   }
   std::fflush(stdout);
   std::_Exit(0);  // rather than free them

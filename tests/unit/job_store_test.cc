@@ -15,10 +15,12 @@
 
 #include <gtest/gtest.h>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "server/store/memory_store.h"
 #include "server/store/sqlite_store.h"
 #include "tests/support/job_builder.h"
+#include "tests/support/query_model.h"
 #include "tests/support/temp_dir.h"
 
 namespace jobpool {
@@ -195,6 +197,262 @@ TEST_P(JobStoreTest, ForgetsInBatches) {
   EXPECT_EQ(*store_->DeleteExpired(absl::FromUnixSeconds(2), 4), 4u);
   EXPECT_EQ(*store_->DeleteExpired(absl::FromUnixSeconds(2), 4), 4u);
   EXPECT_EQ(*store_->DeleteExpired(absl::FromUnixSeconds(2), 4), 2u);
+}
+
+std::shared_ptr<const JobRecord> Share(JobRecord job) {
+  return std::make_shared<const JobRecord>(std::move(job));
+}
+
+Strings IdsOf(const std::vector<JobRecord>& jobs) {
+  Strings ids;
+  for (const JobRecord& job : jobs) ids.push_back(job.id);
+  return ids;
+}
+
+JobRecord Ended(JobRecord job, int64_t ended = 100) {
+  job.End(JobState::kCancelled, {}, MakeOutcome(absl::FromUnixSeconds(ended)));
+  return job;
+}
+
+TEST_P(JobStoreTest, KeepsLiveJobsApartFromEndedOnes) {
+  JobRecord job = MakeRecord("a", 7);
+  JobOptions options;
+  options.display_name = "x";
+  job.options = std::make_shared<const JobOptions>(options);
+  ASSERT_TRUE(store_->Commit({{{Share(job)}}}).ok());
+  EXPECT_EQ(*store_->Get("a"), nullptr);
+  EXPECT_TRUE(Ids(std::nullopt, 10).empty());
+  EXPECT_FALSE(*store_->Delete("a"));
+  ASSERT_EQ(IdsOf(*store_->ListLive(0, 10)), Strings{"a"});
+
+  Attempt attempt;
+  attempt.start_time = absl::FromUnixSeconds(8);
+  ASSERT_TRUE(job.Start(attempt));
+  ASSERT_TRUE(store_->Commit({{{Share(job)}}}).ok());
+  const std::vector<JobRecord> live = *store_->ListLive(0, 10);
+  ASSERT_EQ(live.size(), 1u);
+  EXPECT_EQ(live[0].number, job.number);
+  EXPECT_EQ(live[0].state, JobState::kRunning);
+  EXPECT_EQ(live[0].revision, job.revision);
+  EXPECT_EQ(live[0].DisplayName(), "x");
+  ASSERT_EQ(live[0].attempts.size(), 1u);
+  EXPECT_EQ(live[0].attempts[0].end_time, absl::InfiniteFuture());
+
+  ASSERT_TRUE(store_->Commit({{{Share(Ended(job))}}}).ok());
+  EXPECT_TRUE(store_->ListLive(0, 10)->empty());
+  EXPECT_EQ((*store_->Get("a"))->state, JobState::kCancelled);
+}
+
+TEST_P(JobStoreTest, OfSeveralWritesOfAJobInOneBatchTheLastCounts) {
+  const JobRecord first = MakeRecord("a");
+  const JobRecord second = MakeRecord("b");
+  JobRecord started = second;
+  started.Start(Attempt());
+  ASSERT_TRUE(
+      store_->Commit({{{Share(second)}, {Share(first)}, {Share(started)}, {Share(Ended(first))}}}).ok());
+  const std::vector<JobRecord> live = *store_->ListLive(0, 10);
+  ASSERT_EQ(IdsOf(live), Strings{"b"});
+  EXPECT_EQ(live[0].state, JobState::kRunning);
+  EXPECT_NE(*store_->Get("a"), nullptr);
+}
+
+TEST_P(JobStoreTest, ListsLiveJobsByNumberInPages) {
+  Strings expected;
+  std::vector<JobWrite> writes;
+  for (int i = 0; i < 100; ++i) {
+    JobRecord job = MakeRecord(absl::StrCat("j", i));
+    if (i % 3 != 0) expected.push_back(job.id);
+    writes.push_back({Share(job)});
+  }
+  std::shuffle(writes.begin(), writes.end(), std::mt19937(42));
+  ASSERT_TRUE(store_->Commit(writes).ok());
+  for (const JobWrite& write : writes) {
+    int i = 0;
+    ASSERT_TRUE(absl::SimpleAtoi(write.job->id.substr(1), &i));
+    if (i % 3 == 0) Put(Share(Ended(*write.job)));
+  }
+  for (const size_t limit : {1, 7, 1000}) {
+    Strings ids;
+    for (uint64_t after = 0;;) {
+      const std::vector<JobRecord> page = *store_->ListLive(after, limit);
+      EXPECT_LE(page.size(), limit);
+      if (page.empty()) break;
+      for (const JobRecord& job : page) ids.push_back(job.id);
+      after = page.back().number;
+    }
+    EXPECT_EQ(ids, expected) << limit;
+  }
+  EXPECT_TRUE(store_->ListLive(UINT64_MAX, 10)->empty());
+}
+
+TEST_P(JobStoreTest, TakesLargeBatchesOfAllSorts) {
+  constexpr int kJobs = 500;
+  std::vector<JobWrite> made;
+  std::vector<JobWrite> ended;
+  Strings expected;
+  for (int i = 0; i < kJobs; ++i) {
+    const JobRecord job = MakeRecord(absl::StrCat("j", i), i);
+    made.push_back({Share(job)});
+    if (i < 50 || i % 5 != 0) {
+      ended.push_back({Share(Ended(job, 1000))});
+      expected.insert(expected.begin(), job.id);
+    }
+  }
+  ASSERT_TRUE(store_->Commit(made).ok());
+  ASSERT_TRUE(store_->Commit(ended).ok());
+  EXPECT_EQ(Ids(std::nullopt, kJobs), expected);
+  EXPECT_EQ(store_->ListLive(0, kJobs)->size(), kJobs - expected.size());
+}
+
+TEST_P(JobStoreTest, RemembersRequests) {
+  Strings expected;
+  std::vector<JobWrite> writes;
+  for (uint64_t i = 0; i < 20; ++i) {
+    JobRecord job = MakeRecord(absl::StrCat("j", i), static_cast<int64_t>(i));
+    const RequestKey key{{i / 7 << 60, i << 58 | i}, {i, ~i}};
+    writes.push_back({Share(job), key});
+    if (i % 2 == 0) writes.push_back({Share(Ended(job))});
+  }
+  std::shuffle(writes.begin(), writes.end() - 1, std::mt19937(42));
+  ASSERT_TRUE(store_->Commit(writes).ok());
+  for (const size_t limit : {3, 100}) {
+    std::vector<MadeRequest> requests;
+    std::optional<RequestId> after;
+    for (;;) {
+      const std::vector<MadeRequest> page = *store_->ListRequests(after, limit);
+      EXPECT_LE(page.size(), limit);
+      if (page.empty()) break;
+      requests.insert(requests.end(), page.begin(), page.end());
+      after = page.back().key.id;
+    }
+    ASSERT_EQ(requests.size(), 20u) << limit;
+    for (size_t i = 0; i < requests.size(); ++i) {
+      const RequestId& id = requests[i].key.id;
+      const uint64_t n = requests[i].key.payload.high;
+      EXPECT_EQ(id, (RequestId{n / 7 << 60, n << 58 | n}));
+      EXPECT_EQ(requests[i].key.payload.low, ~n);
+      EXPECT_EQ(requests[i].job_id, absl::StrCat("j", n));
+      EXPECT_EQ(requests[i].expire_time, absl::FromUnixSeconds(static_cast<int64_t>(n)) + kRequestIdLifetime);
+      if (i == 0) continue;
+      const RequestId& before = requests[i - 1].key.id;
+      EXPECT_TRUE(before.high < id.high || (before.high == id.high && before.low < id.low));
+    }
+  }
+  const absl::Time then = absl::FromUnixSeconds(4) + kRequestIdLifetime;
+  EXPECT_TRUE(store_->DeleteExpired(then, 2).ok());
+  EXPECT_EQ(store_->ListRequests(std::nullopt, 100)->size(), 18u);
+  EXPECT_TRUE(store_->DeleteExpired(then, 100).ok());
+  EXPECT_EQ(store_->ListRequests(std::nullopt, 100)->size(), 15u);
+}
+
+TEST_P(JobStoreTest, KnowsTheLastNumberAlsoOfJobsThatAreGone) {
+  EXPECT_EQ(*store_->LastNumber(), 0u);
+  JobRecord job = MakeRecord("a");
+  job.number = 70;
+  ASSERT_TRUE(store_->Commit({{{Share(job)}}}).ok());
+  EXPECT_EQ(*store_->LastNumber(), 70u);
+  JobRecord other = MakeRecord("b");
+  other.number = 69;
+  Put(Share(Ended(other)));
+  Put(Share(Ended(job)));
+  EXPECT_TRUE(*store_->Delete("a"));
+  EXPECT_EQ(*store_->LastNumber(), 70u);
+  EXPECT_EQ(*store_->DeleteExpired(absl::InfiniteFuture(), 10), 1u);
+  EXPECT_EQ(*store_->LastNumber(), 70u);
+}
+
+// Jobs that are kept for very different times do not hide one another.
+TEST_P(JobStoreTest, ForgetsWhatHasExpiredInAnyOrder) {
+  std::mt19937 random(7);
+  std::multiset<int64_t> expiry;
+  std::vector<JobWrite> writes;
+  for (int i = 0; i < 200; ++i) {
+    const int64_t ended = static_cast<int64_t>(Below(random, 200'000));
+    const absl::Duration retention = Below(random, 2) == 0
+                                         ? kDefaultRetention
+                                         : absl::Seconds(static_cast<int64_t>(Below(random, 200'000)));
+    writes.push_back({MakeEnded(absl::StrCat("j", i), 0, ended, retention)});
+    expiry.insert(ended + absl::ToInt64Seconds(retention));
+  }
+  const absl::Span<const JobWrite> all(writes);
+  ASSERT_TRUE(store_->Commit(all.subspan(0, 150)).ok());
+  int64_t now = 150'000;
+  const auto forget = [&] {
+    const size_t expected = static_cast<size_t>(std::distance(expiry.begin(), expiry.upper_bound(now)));
+    size_t forgotten = 0;
+    for (;;) {
+      const size_t some = *store_->DeleteExpired(absl::FromUnixSeconds(now), 7);
+      EXPECT_LE(some, 7u);
+      if (some == 0) break;
+      forgotten += some;
+    }
+    return std::make_pair(forgotten, expected);
+  };
+  for (const JobWrite& write : all.subspan(150)) {
+    expiry.erase(expiry.find(absl::ToUnixSeconds(write.job->ExpireTime())));
+  }
+  const auto [first, first_expected] = forget();
+  EXPECT_EQ(first, first_expected);
+  expiry.erase(expiry.begin(), expiry.upper_bound(now));
+  // These ended before some that were forgotten.
+  for (const JobWrite& write : all.subspan(150)) {
+    Put(write.job);
+    expiry.insert(absl::ToUnixSeconds(write.job->ExpireTime()));
+  }
+  for (; now <= 500'000; now += 50'000) {
+    const auto [forgotten, expected] = forget();
+    EXPECT_EQ(forgotten, expected) << now;
+    expiry.erase(expiry.begin(), expiry.upper_bound(now));
+  }
+  EXPECT_TRUE(Ids(std::nullopt, 10).empty());
+}
+
+// Against a model that looks at every job.
+TEST_P(JobStoreTest, ListsWhatTheModelLists) {
+  for (unsigned seed = 0; seed < 25; ++seed) {
+    Random random(seed);
+    const TempDir dir;
+    const std::unique_ptr<JobStore> store = GetParam().make(dir);
+    std::vector<std::shared_ptr<const JobRecord>> jobs;
+    std::vector<JobWrite> writes;
+    for (size_t n = Below(random, 120); n > 0; --n) {
+      JobRecord job = RandomJob(random, absl::StrCat("j", n));
+      const auto time = [&] { return absl::FromUnixSeconds(static_cast<int64_t>(Below(random, 12))); };
+      if (Below(random, 3) != 0) {
+        Attempt attempt;
+        attempt.start_time = time();
+        job.Start(attempt);
+      }
+      job.End(OneOf<JobState>(random, {JobState::kFailed, JobState::kCancelled}), {}, MakeOutcome(time()));
+      jobs.push_back(Share(std::move(job)));
+      writes.push_back({jobs.back()});
+    }
+    ASSERT_TRUE(store->Commit(writes).ok());
+    for (size_t n = Below(random, 10); n > 0 && !jobs.empty(); --n) {
+      ASSERT_TRUE(*store->Delete(jobs.back()->id));
+      jobs.pop_back();
+    }
+    for (int i = 0; i < 60; ++i) {
+      const std::string filter = RandomFilter(random);
+      const std::string order = RandomOrder(random);
+      JobQuery query{*JobFilter::Parse(filter), *JobOrder::Parse(order), std::nullopt, 1 + Below(random, 20),
+                     OneOf<size_t>(random, {1, 2, 3, 10, 1000})};
+      Strings ids;
+      for (;;) {
+        const auto page = store->List(query);
+        ASSERT_TRUE(page.ok()) << page.status();
+        EXPECT_LE(page->jobs.size(), query.limit);
+        for (const EndedJob& job : page->jobs) ids.push_back(job->id);
+        if (!page->looked_up_to.has_value()) break;
+        ASSERT_TRUE(!query.after.has_value() || query.order.Before(*query.after, *page->looked_up_to))
+            << "does not go on: filter \"" << filter << "\", order \"" << order << "\"";
+        query.after = query.order.Decode(query.order.Encode(*page->looked_up_to));
+      }
+      ASSERT_EQ(ids, ExpectedIds(jobs, query.filter, query.order))
+          << "seed " << seed << ", filter \"" << filter << "\", order \"" << order << "\", limit "
+          << query.limit << ", most " << query.max_looked_at;
+    }
+  }
 }
 
 TEST_P(JobStoreTest, ServesManyThreads) {

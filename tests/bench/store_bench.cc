@@ -1,0 +1,230 @@
+// What the store's file costs.
+//
+//   store_bench life [JOBS [ROUNDS [DIR]]]   jobs through their whole life, in batches of 1,000, against rows
+//   of
+//                                            100 bytes that SQLite alone inserts and then updates, taking
+//                                            turns
+//   store_bench start [JOBS [DIR]]           opening a store with so many live jobs, and reading them
+//
+// DIR: where the files go, on the disk that is meant; the default is the working directory.
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <unistd.h>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "server/job/job_id.h"
+#include "server/store/sqlite_db.h"
+#include "server/store/sqlite_store.h"
+
+namespace jobpool {
+namespace {
+
+constexpr int kBatch = 1000;
+// A batch ends when so many others have come: jobs live for a while.
+constexpr int kBatchesBetween = 4;
+
+double Seconds(std::chrono::steady_clock::time_point began) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+}
+
+// Of all threads of this process.
+double CpuSeconds() {
+  timespec now{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
+
+/// What something took.
+struct Cost {
+  double seconds;
+  double cpu_seconds;
+};
+
+class Meter {
+ public:
+  Cost Read() const { return {Seconds(began_), CpuSeconds() - cpu_began_}; }
+
+ private:
+  const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
+  const double cpu_began_ = CpuSeconds();
+};
+
+double Median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+void Check(const absl::Status& status) {
+  if (status.ok()) return;
+  std::fprintf(stderr, "%s\n", std::string(status.message()).c_str());
+  std::exit(1);
+}
+
+class Folder {
+ public:
+  explicit Folder(const std::string& in) : path_(absl::StrCat(in, "/store_bench.", getpid())) {
+    std::filesystem::remove_all(path_);
+    std::filesystem::create_directories(path_);
+  }
+  ~Folder() { std::filesystem::remove_all(path_); }
+  std::string File() const { return path_ + "/jobs"; }
+
+ private:
+  const std::string path_;
+};
+
+std::shared_ptr<const JobRecord> MakeLive(JobIdMaker& ids, int number) {
+  static const auto* const pool = new std::shared_ptr<const std::string>(new std::string("blocking"));
+  JobRecord job;
+  job.create_time = absl::FromUnixSeconds(1'800'000'000) + absl::Microseconds(20 * int64_t{number});
+  job.id = ids.Next(job.create_time);
+  job.number = static_cast<uint64_t>(number) + 1;
+  job.work = SleepWork{absl::Milliseconds(1)};
+  job.pool = *pool;
+  job.durability = Durability::kDisk;
+  return std::make_shared<const JobRecord>(std::move(job));
+}
+
+std::shared_ptr<const JobRecord> MakeEnded(const JobRecord& live) {
+  JobRecord job = live;
+  Attempt attempt;
+  attempt.thread_id = 1000 + live.number % 256;
+  attempt.thread_display_name = absl::StrCat("blocking-", attempt.thread_id);
+  attempt.os_thread_id = 123'456;
+  attempt.process_id = 12'345;
+  attempt.start_time = job.create_time + absl::Milliseconds(80);
+  job.Start(std::move(attempt));
+  Outcome outcome;
+  outcome.end_time = job.create_time + absl::Milliseconds(82);
+  outcome.result = SleepResult{absl::Milliseconds(1)};
+  job.End(JobState::kSucceeded, {absl::Microseconds(30), absl::Microseconds(20)}, std::move(outcome));
+  return std::make_shared<const JobRecord>(std::move(job));
+}
+
+/// What SQLite alone takes.
+Cost RunRows(int count, const std::string& dir) {
+  const Folder folder(dir);
+  SqliteConnection db =
+      *SqliteConnection::Open(folder.File(), SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "");
+  Check(db.ReadText("PRAGMA journal_mode = WAL").status());
+  Check(db.Execute("PRAGMA synchronous = FULL; CREATE TABLE rows(id INTEGER PRIMARY KEY, value BLOB)"));
+  SqliteStatement begin = *db.Prepare("BEGIN IMMEDIATE");
+  SqliteStatement commit = *db.Prepare("COMMIT");
+  SqliteStatement insert = *db.Prepare("INSERT INTO rows VALUES(?1, ?2)");
+  SqliteStatement update = *db.Prepare("UPDATE rows SET value = ?2 WHERE id = ?1");
+  std::string value(100, 'x');
+  const Meter meter;
+  const auto run = [&](SqliteStatement& statement, int batch) {
+    Check(begin.Run());
+    for (int i = batch * kBatch; i < (batch + 1) * kBatch; ++i) {
+      value[static_cast<size_t>(i) % value.size()]++;
+      statement.BindInt(1, int64_t{i} + 1);
+      statement.BindBlob(2, value);
+      Check(statement.Run());
+    }
+    Check(commit.Run());
+  };
+  const int batches = count / kBatch;
+  for (int batch = 0; batch < batches + kBatchesBetween; ++batch) {
+    if (batch < batches) run(insert, batch);
+    if (batch >= kBatchesBetween) run(update, batch - kBatchesBetween);
+  }
+  return meter.Read();
+}
+
+/// What the store takes.
+Cost RunJobs(const std::vector<JobWrite>& live, const std::vector<JobWrite>& ended, const std::string& dir) {
+  const Folder folder(dir);
+  auto store = SqliteStore::Open(folder.File());
+  Check(store.status());
+  const Meter meter;
+  const int batches = static_cast<int>(live.size()) / kBatch;
+  for (int batch = 0; batch < batches + kBatchesBetween; ++batch) {
+    if (batch < batches) Check((*store)->Commit(absl::MakeConstSpan(&live[batch * kBatch], kBatch)));
+    const int ends = batch - kBatchesBetween;
+    if (ends >= 0) Check((*store)->Commit(absl::MakeConstSpan(&ended[ends * kBatch], kBatch)));
+  }
+  return meter.Read();
+}
+
+void BenchLife(int count, int rounds, const std::string& dir) {
+  count -= count % kBatch;
+  JobIdMaker ids(42);
+  std::vector<JobWrite> live;
+  std::vector<JobWrite> ended;
+  for (int i = 0; i < count; ++i) {
+    live.push_back({MakeLive(ids, i)});
+    ended.push_back({MakeEnded(*live.back().job)});
+  }
+  std::vector<double> ratios;
+  std::vector<double> cpu_ratios;
+  for (int round = 0; round < rounds; ++round) {
+    const Cost rows = RunRows(count, dir);
+    const Cost jobs = RunJobs(live, ended, dir);
+    ratios.push_back(rows.seconds / jobs.seconds);
+    cpu_ratios.push_back(rows.cpu_seconds / jobs.cpu_seconds);
+    std::printf(
+        "SQLite alone %8.0f rows/s, %5.2f us of CPU each; the store %8.0f jobs/s, %5.2f us; ratio %.2f\n",
+        count / rows.seconds, 1e6 * rows.cpu_seconds / count, count / jobs.seconds,
+        1e6 * jobs.cpu_seconds / count, ratios.back());
+  }
+  std::printf("median ratio %.2f, of CPU time %.2f\n", Median(ratios), Median(cpu_ratios));
+}
+
+void BenchStart(int count, const std::string& dir) {
+  count -= count % kBatch;
+  const Folder folder(dir);
+  {
+    auto store = SqliteStore::Open(folder.File());
+    Check(store.status());
+    JobIdMaker ids(42);
+    for (int i = 0; i < count; i += kBatch) {
+      std::vector<JobWrite> live;
+      for (int j = i; j < i + kBatch; ++j) live.push_back({MakeLive(ids, j)});
+      Check((*store)->Commit(live));
+    }
+  }
+  for (int round = 0; round < 3; ++round) {
+    auto began = std::chrono::steady_clock::now();
+    auto store = SqliteStore::Open(folder.File());
+    Check(store.status());
+    const double open = Seconds(began);
+    began = std::chrono::steady_clock::now();
+    size_t jobs = 0;
+    for (uint64_t after = 0;;) {
+      const auto page = (*store)->ListLive(after, 10'000);
+      Check(page.status());
+      if (page->empty()) break;
+      jobs += page->size();
+      after = page->back().number;
+    }
+    const double read = Seconds(began);
+    began = std::chrono::steady_clock::now();
+    Check((*store)->CheckIntegrity());
+    std::printf(
+        "%zu live jobs, %.0f MB: opened in %.3f s, read in %.3f s; all of the file checked in %.3f s\n", jobs,
+        static_cast<double>((*store)->Stats()->file_bytes) / 1e6, open, read, Seconds(began));
+  }
+}
+
+}  // namespace
+}  // namespace jobpool
+
+int main(int argc, char** argv) {
+  const std::string what = argc > 1 ? argv[1] : "life";
+  if (what == "start") {
+    jobpool::BenchStart(argc > 2 ? std::atoi(argv[2]) : 1'000'000, argc > 3 ? argv[3] : ".");
+  } else {
+    jobpool::BenchLife(argc > 2 ? std::atoi(argv[2]) : 100'000, argc > 3 ? std::atoi(argv[3]) : 5,
+                       argc > 4 ? argv[4] : ".");
+  }
+}

@@ -1,0 +1,342 @@
+// What the store in a file does beside what job_store_test.cc asks of every store, and
+// sqlite_faults_test.cc of this one when the disk fails.
+
+#include "server/store/sqlite_store.h"
+
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <gmock/gmock.h>
+#include <memory>
+#include <string>
+#include <sys/stat.h>
+#include <thread>
+#include <unistd.h>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "server/store/sqlite_db.h"
+#include "server/store/sqlite_lister.h"
+#include "server/store/sqlite_schema.h"
+#include "tests/support/job_builder.h"
+#include "tests/support/temp_dir.h"
+
+namespace jobpool {
+namespace {
+
+using ::testing::HasSubstr;
+
+class SqliteStoreTest : public ::testing::Test {
+ protected:
+  SqliteStoreTest() : path_(dir_.Path("jobs")) {}
+
+  std::unique_ptr<SqliteStore> Open(const std::string& path) {
+    auto store = SqliteStore::Open(path);
+    EXPECT_TRUE(store.ok()) << store.status();
+    return store.ok() ? *std::move(store) : nullptr;
+  }
+  std::unique_ptr<SqliteStore> Open() { return Open(path_); }
+
+  absl::Status OpenError() { return SqliteStore::Open(path_).status(); }
+
+  SqliteConnection Connect() {
+    return *SqliteConnection::Open(path_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "");
+  }
+
+  const TempDir dir_;
+  const std::string path_;
+};
+
+std::shared_ptr<const JobRecord> MakeLive(absl::string_view id) {
+  return std::make_shared<const JobRecord>(MakeRecord(id, 1));
+}
+
+size_t CountEnded(const SqliteStore& store) { return store.List({.limit = 100'000})->jobs.size(); }
+
+TEST_F(SqliteStoreTest, KeepsAllWhenItIsOpenedAgain) {
+  const auto live = MakeLive("live");
+  const auto ended = MakeEnded("ended", 2, 3);
+  const auto gone = MakeEnded("gone", 4, 5);
+  const RequestKey request{{1, 2}, {3, 4}};
+  {
+    const auto store = Open();
+    ASSERT_TRUE(store->Commit({{{live, request}, {ended}, {gone}}}).ok());
+    ASSERT_TRUE(*store->Delete("gone"));
+    EXPECT_EQ(store->Stats()->live_jobs, 1);
+    EXPECT_EQ(store->Stats()->ended_jobs, 1);
+  }
+  const auto store = Open();
+  EXPECT_EQ((*store->Get("ended"))->number, ended->number);
+  EXPECT_EQ(store->ListLive(0, 10)->at(0).number, live->number);
+  const std::vector<MadeRequest> requests = *store->ListRequests(std::nullopt, 10);
+  ASSERT_EQ(requests.size(), 1u);
+  EXPECT_EQ(requests[0].key.id, request.id);
+  EXPECT_EQ(requests[0].key.payload, request.payload);
+  EXPECT_EQ(requests[0].job_id, "live");
+  EXPECT_EQ(*store->LastNumber(), gone->number);
+  EXPECT_EQ(store->Stats()->live_jobs, 1);
+  EXPECT_EQ(store->Stats()->ended_jobs, 1);
+  EXPECT_TRUE(store->CheckIntegrity().ok());
+}
+
+TEST_F(SqliteStoreTest, CountsRight) {
+  const auto store = Open();
+  const auto a = MakeLive("a");
+  const auto b = MakeLive("b");
+  const auto counts = [&] {
+    const SqliteStats stats = *store->Stats();
+    return std::make_pair(stats.live_jobs, stats.ended_jobs);
+  };
+  ASSERT_TRUE(store->Commit({{{a}, {b}}}).ok());
+  ASSERT_TRUE(store->Commit({{{a}}}).ok());  // again
+  EXPECT_EQ(counts(), std::make_pair(int64_t{2}, int64_t{0}));
+  JobRecord ended = *a;
+  ended.End(JobState::kCancelled, {}, MakeOutcome(absl::FromUnixSeconds(2)));
+  ASSERT_TRUE(store->Put(std::make_shared<const JobRecord>(ended)).ok());
+  EXPECT_EQ(counts(), std::make_pair(int64_t{1}, int64_t{1}));
+  EXPECT_GT(store->Stats()->file_bytes, 0);
+  EXPECT_GT(store->Stats()->wal_bytes, 0);
+  ASSERT_TRUE(*store->Delete("a"));
+  EXPECT_EQ(counts(), std::make_pair(int64_t{1}, int64_t{0}));
+}
+
+TEST_F(SqliteStoreTest, ABatchThatWasKeptCanBeWrittenAgain) {
+  const auto store = Open();
+  std::vector<JobWrite> writes;
+  for (int i = 0; i < 100; ++i) writes.push_back({MakeEnded(absl::StrCat("j", i), i, 200)});
+  ASSERT_TRUE(store->Commit(writes).ok());
+  writes.push_back({MakeEnded("new", 300, 400)});
+  ASSERT_TRUE(store->Commit(writes).ok());
+  EXPECT_EQ(CountEnded(*store), 101u);
+  EXPECT_EQ(store->Stats()->ended_jobs, 101);
+  ASSERT_TRUE(*store->Delete("j7"));
+  EXPECT_EQ(CountEnded(*store), 100u);
+  EXPECT_TRUE(store->CheckIntegrity().ok());
+}
+
+TEST_F(SqliteStoreTest, AnIdThatAnotherJobHasIsRefusedWithTheWholeBatch) {
+  const auto store = Open();
+  ASSERT_TRUE(store->Put(MakeEnded("a", 1, 2)).ok());
+  for (const size_t size : {2, 100}) {
+    std::vector<JobWrite> writes = {{MakeLive("live")}};
+    for (size_t i = 1; i < size; ++i) writes.push_back({MakeEnded(absl::StrCat("new", i), 1, 2)});
+    writes.push_back({MakeEnded("a", 3, 4)});
+    EXPECT_EQ(store->Commit(writes).code(), absl::StatusCode::kAlreadyExists);
+    EXPECT_EQ(CountEnded(*store), 1u);
+    EXPECT_TRUE(store->ListLive(0, 10)->empty());
+    EXPECT_EQ(store->Stats()->ended_jobs, 1);
+  }
+  ASSERT_TRUE(store->Put(MakeEnded("b", 1, 2)).ok());
+  EXPECT_EQ(CountEnded(*store), 2u);
+}
+
+TEST_F(SqliteStoreTest, OneServerAtATimeUsesAFile) {
+  auto first = Open();
+  const absl::Status refused = OpenError();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(refused.message(),
+            absl::StrCat("the store ", path_, " is in use by another server (pid ", getpid(), ")"));
+  first = nullptr;
+  EXPECT_NE(Open(), nullptr);
+}
+
+TEST_F(SqliteStoreTest, OthersCannotReadIt) {
+  const auto store = Open();
+  ASSERT_TRUE(store->Put(MakeEnded("a", 1, 2)).ok());
+  for (const char* suffix : {"", "-wal", "-shm", ".lock"}) {
+    struct stat status {};
+    ASSERT_EQ(stat((path_ + suffix).c_str(), &status), 0) << suffix;
+    EXPECT_EQ(status.st_mode & 0777, 0600u) << suffix;
+  }
+}
+
+TEST_F(SqliteStoreTest, RefusesAnotherApplicationsFileAndLeavesIt) {
+  ASSERT_TRUE(Connect().Execute("CREATE TABLE t(x); PRAGMA application_id = 77").ok());
+  const absl::Status refused = OpenError();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(refused.message(), absl::StrCat("the store ", path_,
+                                            ": it is a database of another application (application_id 77)"));
+  EXPECT_EQ(*Connect().ReadText("PRAGMA journal_mode"), "delete");
+}
+
+TEST_F(SqliteStoreTest, RefusesANewerFormat) {
+  Open();
+  ASSERT_TRUE(Connect().Execute("PRAGMA user_version = 99").ok());
+  const absl::Status refused = OpenError();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(refused.message(),
+              HasSubstr("it has version 99 of the format, this server knows versions up to 1"));
+}
+
+TEST_F(SqliteStoreTest, MigratesStepByStep) {
+  Open();  // version 1
+  const std::vector<const char*> steps = {"this is not run", "CREATE TABLE two(x)", "CREATE TABLE three(x)"};
+  {
+    SqliteConnection db = Connect();
+    ASSERT_TRUE(PrepareFile(db, steps).ok());
+    EXPECT_EQ(*db.ReadInt("PRAGMA user_version"), 3);
+    EXPECT_EQ(*db.ReadInt("SELECT count(*) FROM sqlite_schema WHERE name IN ('two', 'three')"), 2);
+  }
+  // A step that fails leaves nothing of itself.
+  std::vector<const char*> more = steps;
+  more.push_back("CREATE TABLE four(x); SELECT * FROM nothing");
+  SqliteConnection db = Connect();
+  EXPECT_FALSE(PrepareFile(db, more).ok());
+  EXPECT_FALSE(db.InTransaction());
+  EXPECT_EQ(*db.ReadInt("PRAGMA user_version"), 3);
+  EXPECT_EQ(*db.ReadInt("SELECT count(*) FROM sqlite_schema WHERE name = 'four'"), 0);
+}
+
+TEST_F(SqliteStoreTest, SaysThatAFileIsDamaged) {
+  dir_.Write("jobs", std::string(10'000, 'x'));
+  absl::Status damaged = OpenError();
+  EXPECT_EQ(damaged.code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(damaged.message(), HasSubstr(absl::StrCat("the store ", path_, ": the file is damaged")));
+}
+
+// After a server's end that was none in order, what it will read is looked at.
+TEST_F(SqliteStoreTest, LooksForDamageAfterACrash) {
+  {
+    const auto store = Open();
+    std::vector<JobWrite> writes;
+    for (int i = 0; i < 2000; ++i) writes.push_back({MakeLive(absl::StrCat("j", i))});
+    ASSERT_TRUE(store->Commit(writes).ok());
+  }
+  const auto crash = [&] { ASSERT_TRUE(Connect().Execute("DELETE FROM meta WHERE name = 'clean'").ok()); };
+  crash();
+  EXPECT_NE(Open(), nullptr);
+  crash();
+  // On a page of the live jobs, the places of some are overwritten: how many there are can still be counted.
+  const int64_t page =
+      **Connect().ReadInt("SELECT max(pageno) FROM dbstat WHERE name = 'live_jobs' AND pagetype = 'leaf'");
+  {
+    std::fstream file(path_, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp((page - 1) * 4096 + 20);
+    file << std::string(20, 'x');
+  }
+  EXPECT_EQ(OpenError().code(), absl::StatusCode::kDataLoss);
+}
+
+TEST_F(SqliteStoreTest, BacksUpWhileOthersWrite) {
+  const auto store = Open();
+  std::atomic<bool> stop{false};
+  std::atomic<int> batches{0};
+  std::thread writer([&] {
+    for (int batch = 0; !stop; ++batch) {
+      std::vector<JobWrite> writes;
+      for (int i = 0; i < 50; ++i) {
+        writes.push_back({MakeEnded(absl::StrCat("b", batch, "-", i), batch, 1'000'000)});
+      }
+      EXPECT_TRUE(store->Commit(writes).ok());
+      ++batches;
+    }
+  });
+  while (batches < 20) std::this_thread::yield();
+  const size_t before = CountEnded(*store);
+  const std::string to = dir_.Path("backup");
+  const absl::Status backed_up = store->Backup(to);
+  EXPECT_TRUE(backed_up.ok()) << backed_up;
+  stop = true;
+  writer.join();
+  const size_t after = CountEnded(*store);
+  EXPECT_EQ(store->Backup(to).code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_FALSE(std::filesystem::exists(to + ".part"));
+
+  const auto copy = Open(to);
+  ASSERT_NE(copy, nullptr);
+  EXPECT_TRUE(copy->CheckIntegrity().ok());
+  const size_t copied = CountEnded(*copy);
+  EXPECT_GE(copied, before);
+  EXPECT_LE(copied, after);
+  EXPECT_EQ(copied % 50, 0u);  // whole batches
+}
+
+TEST_F(SqliteStoreTest, GivesBackWhatIsFree) {
+  const auto store = Open();
+  const auto payload = std::make_shared<const std::string>(size_t{1} << 20, 'x');
+  std::vector<JobWrite> writes;
+  for (int i = 0; i < 100; ++i) {
+    JobRecord job = *MakeEnded(absl::StrCat("j", i), 1, 2);
+    job.work = NoopWork{payload};
+    writes.push_back({std::make_shared<const JobRecord>(std::move(job))});
+  }
+  ASSERT_TRUE(store->Commit(writes).ok());
+  const int64_t full = store->Stats()->file_bytes;
+  EXPECT_GT(full, 100 << 20);
+  ASSERT_TRUE(store->GiveBackSpace().ok());
+  EXPECT_EQ(store->Stats()->file_bytes, full);  // none is free
+  EXPECT_EQ(*store->DeleteExpired(absl::InfiniteFuture(), 1000), 100u);
+  EXPECT_EQ(store->Stats()->file_bytes, full);  // it is kept for what comes
+  EXPECT_GT(store->Stats()->free_bytes, 100 << 20);
+  ASSERT_TRUE(store->GiveBackSpace().ok());
+  // Which pages are free is told by pages that are not needed then.
+  EXPECT_NEAR(static_cast<double>(full - store->Stats()->file_bytes), 4 << 20, 64 << 10);
+  for (int i = 0; i < 30; ++i) ASSERT_TRUE(store->GiveBackSpace().ok());
+  EXPECT_LE(store->Stats()->free_bytes, 64 << 20);
+  EXPECT_GT(store->Stats()->free_bytes, 56 << 20);
+}
+
+// Pages end early rather than hold very much.
+TEST_F(SqliteStoreTest, APageOfLargeJobsIsShort) {
+  const auto store = Open();
+  const auto payload = std::make_shared<const std::string>(size_t{1} << 20, 'x');
+  for (int i = 0; i < 20; ++i) {
+    JobRecord job = *MakeEnded(absl::StrCat("j", i), i, 100);
+    job.work = NoopWork{payload};
+    ASSERT_TRUE(store->Put(std::make_shared<const JobRecord>(std::move(job))).ok());
+  }
+  for (const char* order : {"", "end_time"}) {
+    JobQuery query;
+    query.order = *JobOrder::Parse(order);
+    size_t jobs = 0;
+    int pages = 0;
+    for (; pages < 20; ++pages) {
+      const StoredPage page = *store->List(query);
+      EXPECT_LE(page.jobs.size(), 8u);
+      jobs += page.jobs.size();
+      if (!page.looked_up_to.has_value()) break;
+      query.after = page.looked_up_to;
+    }
+    EXPECT_EQ(jobs, 20u) << order;
+    EXPECT_LT(pages, 5);
+  }
+}
+
+// Each list reads a part of one index, in its order, and no more.
+TEST_F(SqliteStoreTest, PlansAreThoseThatAreMeant) {
+  Open();
+  SqliteConnection db = Connect();
+  std::vector<std::string> plans;
+  for (const std::string& sql : SqliteLister::Statements()) {
+    SqliteStatement explained = *db.Prepare(absl::StrCat("EXPLAIN QUERY PLAN ", sql));
+    std::string plan;
+    while (*explained.Step()) absl::StrAppend(&plan, plan.empty() ? "" : "; ", explained.Bytes(3));
+    plans.push_back(plan);
+  }
+  const std::string by_age = "(create_time,id)>(?,?) AND (create_time,id)<(?,?))";
+  const auto by_time = [](absl::string_view name, absl::string_view time) {
+    return absl::StrCat("SEARCH ended_jobs USING COVERING INDEX ", name, " ((", time,
+                        ",create_time,id)>(?,?,?) AND (", time, ",create_time,id)<(?,?,?))");
+  };
+  std::vector<std::string> expected = {"SCAN facets",
+                                       "SEARCH ended_jobs USING INTEGER PRIMARY KEY (rowid=?)"};
+  for (const std::string& plan :
+       {absl::StrCat("SEARCH ended_jobs USING COVERING INDEX ended_by_facet (facet=? AND ", by_age),
+        absl::StrCat("SEARCH labels USING PRIMARY KEY (key=? AND value=? AND ", by_age),
+        absl::StrCat("SEARCH ended_jobs USING COVERING INDEX ended_by_name (display_name=? AND ", by_age),
+        by_time("ended_by_start", "start_time"), by_time("ended_by_end", "end_time"),
+        by_time("ended_by_schedule", "schedule_time"), by_time("ended_by_deadline", "deadline_time"),
+        std::string("SEARCH labels USING PRIMARY KEY (key=?)"),
+        std::string(
+            "SEARCH ended_jobs USING COVERING INDEX ended_by_name (display_name>? AND display_name<?)")}) {
+    expected.insert(expected.end(), 2, plan);  // forwards and back
+  }
+  EXPECT_EQ(plans, expected);
+}
+
+}  // namespace
+}  // namespace jobpool
