@@ -315,9 +315,6 @@ absl::Status Admission::InsertReserved(Entries& entries, const std::shared_ptr<W
     events_.writer()->Create(std::move(writes), [this, kept = std::move(kept), requests = std::move(requests)](
                                                     const absl::Status&) { Unkeep(kept, requests); });
   };
-  // Ids that we make are larger than all before: a disk need not be asked for them.
-  const bool look = events_.writer() == nullptr ||
-                    std::any_of(added.begin(), added.end(), [](const Entry* entry) { return entry->own_id; });
   for (;;) {
     writes.clear();
     kept.clear();
@@ -329,7 +326,7 @@ absl::Status Admission::InsertReserved(Entries& entries, const std::shared_ptr<W
       if (added[i]->request.has_value()) requests.push_back(added[i]->request->id);
     }
     size_t taken = 0;
-    absl::Status inserted = table_.Insert(jobs, look ? &store_ : nullptr, &taken, tell);
+    absl::Status inserted = table_.Insert(jobs, &store_, &taken, tell);
     if (inserted.ok()) break;
     // An id that we made can be taken: another is made.
     if (!absl::IsAlreadyExists(inserted) || added[taken]->own_id) return inserted;

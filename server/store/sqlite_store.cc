@@ -97,6 +97,12 @@ absl::Status SqliteStore::Commit(absl::Span<const JobWrite> writes) {
   return absl::OkStatus();
 }
 
+absl::Status SqliteStore::CheckWritable() {
+  MutexLock lock(writer_mu_);
+  JOBPOOL_RETURN_IF_ERROR(HaveWriter());
+  return writer_->CheckWritable();
+}
+
 absl::StatusOr<bool> SqliteStore::Delete(const std::string& id) {
   MutexLock lock(writer_mu_);
   JOBPOOL_RETURN_IF_ERROR(HaveWriter());

@@ -42,6 +42,8 @@ class SqliteStore final : public JobStore {
   ~SqliteStore() override;
 
   absl::Status Commit(absl::Span<const JobWrite> writes) override;
+  /// Writes a few bytes.
+  absl::Status CheckWritable() override;
   absl::StatusOr<EndedJob> Get(const std::string& id) const override;
   absl::StatusOr<StoredPage> List(const JobQuery& query) const override;
   absl::StatusOr<bool> Delete(const std::string& id) override;

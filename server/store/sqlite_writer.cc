@@ -100,7 +100,7 @@ absl::Status SqliteWriter::Prepare() {
        "excluded.record"},
       {&delete_live_, "DELETE FROM live_jobs WHERE number BETWEEN ?1 AND ?2"},
       {&insert_ended_,
-       "INSERT OR REPLACE INTO ended_jobs(number, id, facet, create_time, end_time, start_time, expire_time, "
+       "INSERT INTO ended_jobs(number, id, facet, create_time, end_time, start_time, expire_time, "
        "schedule_time, "
        "deadline_time, display_name, labels, record) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, "
        "?12)"},
@@ -549,6 +549,14 @@ absl::StatusOr<bool> SqliteWriter::TakeCleanMark() {
                            db_.ReadInt("SELECT value FROM meta WHERE name = 'clean'"));
   JOBPOOL_RETURN_IF_ERROR(db_.Execute("DELETE FROM meta WHERE name = 'clean'"));
   return clean.has_value();
+}
+
+absl::Status SqliteWriter::CheckWritable() {
+  return InTransaction([&] {
+    put_meta_.BindText(1, "writable");
+    put_meta_.BindInt(2, ++checks_);
+    return put_meta_.Run();
+  });
 }
 
 absl::Status SqliteWriter::SetCleanMark() {

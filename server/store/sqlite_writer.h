@@ -62,6 +62,8 @@ class SqliteWriter {
   const StoreCounts& counts() const { return counts_; }
 
   absl::Status Commit(const SqliteBatch& batch);
+  /// Writes a few bytes.
+  absl::Status CheckWritable();
   absl::StatusOr<bool> Delete(const std::string& id);
   /// How many are gone. Where it is none, there may still be some behind very many that
   /// are kept longer; the next call looks there.
@@ -149,6 +151,7 @@ class SqliteWriter {
   uint64_t deleted_number_ = 0;
   bool made_facets_ = false;
   bool conflict_ = false;                                   // an ended job is there already
+  int64_t checks_ = 0;
   std::vector<std::pair<int64_t, int64_t>> facet_changes_;  // jobs that a facet has more, or less
 
   SqliteStatement begin_, commit_, rollback_;

@@ -180,9 +180,11 @@ TEST(DurableTest, AnEndOutlastsAStoreThatRefuses) {
   DurableServer server(disk);
   const JobHandle job = server.Submit(Blocker("a"));
   ASSERT_TRUE(server.AwaitKept(job).ok());
+  EXPECT_TRUE(Eventually([&] { return server.Get("a").state == JobState::kRunning; }));
+  ASSERT_TRUE(server.AwaitKept(job).ok());  // that it runs, too
   refuse = true;
   server->control().Cancel(job.live, CancelReason::kRequested);
-  EXPECT_TRUE(absl::IsUnavailable(server.AwaitKept(job)));
+  EXPECT_TRUE(Eventually([&] { return absl::IsUnavailable(server.AwaitKept(job)); }));
   EXPECT_FALSE(IsEnded(server.Get("a").state));
   refuse = false;
   EXPECT_EQ(server.AwaitEnd("a").state, JobState::kCancelled);
