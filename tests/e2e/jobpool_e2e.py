@@ -104,6 +104,14 @@ class Server:
             self.process.wait()
             raise AssertionError(f"the server did not end within {deadline} s\n{self.log()[-4000:]}") from None
 
+    def killed(self):
+        """Waits until a SIGKILL has ended it; fails if it ended otherwise, or said before that memory is at fault."""
+        status = self.wait()
+        log = self.log()
+        self._log.close()
+        if status != -signal.SIGKILL or SANITIZER.search(log):
+            raise AssertionError(f"the server ended with exit status {status}\n{log[-20000:]}")
+
     def finish(self):
         """Ends it if it has not ended; fails unless it ended as it should."""
         if self.process.poll() is None:
