@@ -31,8 +31,11 @@ class RateLimiter {
   /// ever can, always later than `now`.
   MonotonicTime NextTime(MonotonicTime now, int64_t events = 1) const {
     if (!limited()) return now;
-    const Point last = std::max(Point(now), due_) + interval_ * static_cast<double>(events - 1);
-    return std::max(now, std::chrono::time_point_cast<MonotonicTime::duration>(last - tolerance_));
+    // Counted from now: a double of the whole time since the machine's start is too coarse after some months.
+    const Seconds wait =
+        std::max(Seconds(0), due_ - Point(now)) + interval_ * static_cast<double>(events - 1) - tolerance_;
+    if (wait < std::chrono::nanoseconds(1)) return now;
+    return now + std::chrono::round<MonotonicTime::duration>(wait);
   }
 
   bool Allows(MonotonicTime now, int64_t events = 1) const { return NextTime(now, events) <= now; }

@@ -232,9 +232,11 @@ void Admission::Unkeep(const std::vector<std::shared_ptr<LiveJob>>& jobs,
 // Places in the pools, and in the kinds' rates: all or none.
 absl::Status Admission::Reserve(const Entries& entries) {
   if (entries.size() == 1) {  // without counting
-    JOBPOOL_RETURN_IF_ERROR(entries.front().pool->Reserve(1, entries.front().caller));
-    absl::Status status = kinds_.TrySubmit(entries.front().kind(), 1);
-    if (!status.ok()) entries.front().pool->TakeBack(1);
+    // The kind first: who has waited for a place in the pool uses that when nothing else is in the way.
+    const Entry& entry = entries.front();
+    JOBPOOL_RETURN_IF_ERROR(kinds_.TrySubmit(entry.kind(), 1));
+    absl::Status status = entry.pool->Reserve(1, entry.caller);
+    if (!status.ok()) kinds_.TakeBack(entry.kind(), 1);
     return status;
   }
   const std::vector<int64_t> places = CountPlaces(entries);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <exception>
 #include <new>
+#include <optional>
 #include <unistd.h>
 #include <utility>
 
@@ -87,13 +88,19 @@ absl::Status Dispatcher::Reserve(int64_t places, const std::function<uint64_t()>
                             absl::FromChrono(submits_.NextTime(now, places) - now));
   }
   const int64_t max = options_.max_queued_jobs;
+  // What can never fit has no time to come again, and others do not wait for it.
+  if (places > max) return QueueFullError(PoolName(*name_), max, RetrySlots::kMaxDelay);
   const absl::Duration interval = drain_rate_.Interval(now);
   // Who comes matters only where somebody was refused, and to find out costs a microsecond.
-  const auto known = [&] { return caller ? caller() : 0; };
+  std::optional<uint64_t> known;
+  const auto who = [&] {
+    if (!known.has_value()) known = caller ? caller() : 0;
+    return *known;
+  };
   const bool admitted =
-      slots_.empty() || slots_.Admit(known(), now, places, max - reserved_.load(), max, interval);
+      slots_.empty() || slots_.Admit(who(), now, places, max - reserved_.load(), max, interval);
   if (!admitted || !AddUpTo(reserved_, places, max)) {
-    return QueueFullError(PoolName(*name_), max, slots_.Refuse(known(), now, places, interval));
+    return QueueFullError(PoolName(*name_), max, slots_.Refuse(who(), now, places, interval));
   }
   submits_.Take(now, places);
   return absl::OkStatus();
@@ -326,11 +333,16 @@ bool Dispatcher::RunOne(RegisteredThread& worker) {
   // Roll call shows the job from before it says that it runs until it is about
   // to say that it has ended.
   worker.BeginJob({job->id(), display_name, job->daemon(), start_time});
-  if (!to_.table.Change(*job, [&] { return job->Start(std::move(attempt), control, &to_.events); })) {
+  bool late = false;  // seen under the lock of updates, which may give it more time
+  const bool started = to_.table.Change(*job, [&] {
+    late = job->Options()->deadline_time <= start_time;
+    return !late && job->Start(std::move(attempt), control, &to_.events);
+  });
+  if (!started) {
     // Cancelled, or scheduled for later, while queued, or too late.
     to_.kinds.Ended(job->kind());
     worker.EndJob(/*ran=*/false);
-    if (job->Options()->deadline_time <= start_time) Stop(job, CancelReason::kDeadline);
+    if (late) Stop(job, CancelReason::kDeadline);
     return true;
   }
   to_.log.Started(job->id(), display_name, job->kind(), worker);

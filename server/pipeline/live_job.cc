@@ -51,8 +51,7 @@ JobSnapshot LiveJob::TellProgress(JobEvents& events) const {
 bool LiveJob::Start(Attempt attempt, std::shared_ptr<RunControl> control, JobEvents* events) {
   MutexLock lock(mu_);
   RecordedChange change(events, record_);
-  if (Ending() || record_.Options().deadline_time <= attempt.start_time) return false;
-  if (!record_.Start(std::move(attempt))) return false;
+  if (Ending() || !record_.Start(std::move(attempt))) return false;
   control->counted_attempts = record_.CountedAttempts();
   control_ = std::move(control);
   change.Tell(record_, std::nullopt);

@@ -108,8 +108,7 @@ class LiveJob {
   /// Returns the job as it was told.
   JobSnapshot TellProgress(JobEvents& events) const;
 
-  /// QUEUED to RUNNING under `control`. Returns false if it is not QUEUED, or its
-  /// deadline has passed when the attempt starts.
+  /// QUEUED to RUNNING under `control`. Returns false if it is not QUEUED.
   bool Start(Attempt attempt, std::shared_ptr<RunControl> control, JobEvents* events = nullptr);
 
   /// Begins the end of a job in state `from`: from now on nothing else can end,

@@ -17,26 +17,26 @@ bool RetrySlots::Admit(uint64_t caller, MonotonicTime now, int64_t places, int64
   DropOld(now);
   if (free < places) return false;
   const MonotonicTime due = Later(now, kEarly);
-  if (UseSlot(caller, due) || UseSlot(0, due)) return true;
+  if (UseSlot(caller, due, places) || UseSlot(0, due, places)) return true;
   // Kept: for those who are due, and who will be while a quarter of the queue drains; one of
   // these, if it comes too early, gives way only to those before it.
   const MonotonicTime horizon = Later(now, interval * (static_cast<double>(max) / 4));
-  const Slot* const own = NextSlot(caller, horizon);
+  const Slot* const own = NextSlot(caller, horizon, places);
   const int64_t kept = std::min(own != nullptr ? PlacesBefore(*own) : PlacesUntil(horizon), max / 2);
   if (free - kept < places) return false;
-  if (own != nullptr) UseSlot(caller, horizon);
+  if (own != nullptr) UseSlot(caller, horizon, places);
   return true;
 }
 
-RetrySlots::Slot* RetrySlots::NextSlot(uint64_t caller, MonotonicTime until) {
+RetrySlots::Slot* RetrySlots::NextSlot(uint64_t caller, MonotonicTime until, int64_t places) {
   const auto own = by_caller_.find(caller);
   if (own == by_caller_.end()) return nullptr;
   Slot& slot = slots_[own->second.front() - first_number_];
-  return slot.due <= until ? &slot : nullptr;
+  return slot.due <= until && slot.places >= places ? &slot : nullptr;
 }
 
-bool RetrySlots::UseSlot(uint64_t caller, MonotonicTime until) {
-  Slot* const slot = NextSlot(caller, until);
+bool RetrySlots::UseSlot(uint64_t caller, MonotonicTime until, int64_t places) {
+  Slot* const slot = NextSlot(caller, until, places);
   if (slot == nullptr) return false;
   slot->used = true;
   used_places_ += slot->places;
@@ -58,7 +58,7 @@ int64_t RetrySlots::PlacesUntil(MonotonicTime until) const {
   return slots_.empty() ? 0 : places_ - slots_.front().places_before - used_places_;
 }
 
-// A little less where slots behind it were used too early.
+// Less where slots behind it were used too early, which those before it have not waited for.
 int64_t RetrySlots::PlacesBefore(const Slot& slot) const {
   return std::max<int64_t>(0, slot.places_before - slots_.front().places_before - used_places_);
 }

@@ -45,9 +45,10 @@ class RetrySlots {
     bool used = false;
   };
 
-  /// The caller's first slot, if that is due by then; not null where UseSlot is true.
-  Slot* NextSlot(uint64_t caller, MonotonicTime until);
-  bool UseSlot(uint64_t caller, MonotonicTime until);
+  /// The caller's first slot, if that is due by then, and of so many places; not null where
+  /// UseSlot is true.
+  Slot* NextSlot(uint64_t caller, MonotonicTime until, int64_t places);
+  bool UseSlot(uint64_t caller, MonotonicTime until, int64_t places);
   void ForgetNext(uint64_t caller);
   /// Places of slots that are not used.
   int64_t PlacesUntil(MonotonicTime until) const;

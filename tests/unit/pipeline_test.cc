@@ -214,6 +214,25 @@ TEST(PipelineTest, ListsLiveAndEndedAsOne) {
   }
 }
 
+// The worker is free at the moment when the deadline of the next job passes, too.
+TEST(PipelineTest, NoJobStartsOnceItsDeadlineHasPassed) {
+  TestPipeline pipeline(TestPipeline::Options{{MakePool("blocking", 0, 1), MakePool("compute", 0, 1)}});
+  for (int i = 0; i < 30; ++i) {
+    JobSpec spec = SleepSpec(absl::Hours(1));
+    spec.options.deadline_time = absl::Now() + absl::Milliseconds(10);
+    const auto first = pipeline.Submit(spec);
+    spec.work = SleepWork{};
+    const auto second = pipeline.Submit(spec);
+    pipeline.AwaitEnd(first->id());
+    const JobRecord record = pipeline.AwaitEnd(second->id()).record;
+    EXPECT_EQ(ReasonOf(record.outcome->error), "DEADLINE_PASSED");
+    EXPECT_TRUE(record.attempts.empty());
+  }
+  EXPECT_EQ(pipeline.AwaitEnd(pipeline.Submit(SleepSpec(absl::ZeroDuration()))->id()).record.state,
+            JobState::kSucceeded);
+  EXPECT_EQ(pipeline->pools().Find("blocking")->Load().queued_jobs, 0);
+}
+
 TEST(PipelineTest, CloseRefusesAndAnnouncesTheLastEnd) {
   TestPipeline pipeline;
   const auto job = pipeline.SubmitBlocker();

@@ -29,6 +29,15 @@ TEST(RateLimiterTest, OneAtATimeWhereTheBurstIsLessThanOne) {
   EXPECT_TRUE(limiter.Take(Later(kStart, absl::Milliseconds(250))));
 }
 
+TEST(RateLimiterTest, AMachineThatIsUpForLongCountsAsWell) {
+  for (int i = 0; i < 1000; ++i) {
+    const MonotonicTime now = MonotonicTime(std::chrono::hours(24 * 4000)) + std::chrono::nanoseconds(i);
+    RateLimiter limiter(absl::ZeroDuration(), 4);
+    EXPECT_TRUE(limiter.Take(now)) << i;
+    EXPECT_NEAR(absl::ToDoubleSeconds(absl::FromChrono(limiter.NextTime(now) - now)), 0.25, 1e-6);
+  }
+}
+
 TEST(RateLimiterTest, TheBurstComesAtOnceAndThenTheRate) {
   RateLimiter limiter(absl::Seconds(1), 100);
   int taken = TakeMany(limiter, kStart);

@@ -14,7 +14,9 @@ constexpr int64_t kMax = 20;
 
 class RetrySlotsTest : public ::testing::Test {
  protected:
-  bool Admit(uint64_t caller, int64_t free) { return slots_.Admit(caller, now_, 1, free, kMax, kInterval); }
+  bool Admit(uint64_t caller, int64_t free, int64_t places = 1) {
+    return slots_.Admit(caller, now_, places, free, kMax, kInterval);
+  }
   absl::Duration Refuse(uint64_t caller, absl::Duration interval = kInterval) {
     return slots_.Refuse(caller, now_, 1, interval);
   }
@@ -66,6 +68,15 @@ TEST_F(RetrySlotsTest, WhoComesTooEarlyGivesWayOnlyToThoseBefore) {
   EXPECT_TRUE(slots_.empty());
 }
 
+TEST_F(RetrySlotsTest, ASlotIsWorthWhatWasRefused) {
+  for (uint64_t caller = 1; caller <= 5; ++caller) Refuse(caller);
+  EXPECT_FALSE(Admit(1, 5, /*places=*/5));  // the others' too
+  Advance(5 * kInterval);
+  EXPECT_FALSE(Admit(1, 5, /*places=*/5));
+  for (uint64_t caller = 1; caller <= 5; ++caller)
+    EXPECT_TRUE(Admit(caller, 6 - static_cast<int64_t>(caller)));
+}
+
 TEST_F(RetrySlotsTest, RoomIsKeptForHalfASecond) {
   Refuse(1);
   Advance(kInterval + absl::Milliseconds(500));
@@ -86,7 +97,8 @@ TEST_F(RetrySlotsTest, WhoHasNoNumberMayBeAnybody) {
   Refuse(0);
   Advance(kInterval);
   EXPECT_TRUE(Admit(7, 1));
-  EXPECT_TRUE(slots_.empty() || !Admit(8, 0));
+  EXPECT_FALSE(Admit(8, 0));
+  EXPECT_TRUE(slots_.empty());
 }
 
 TEST_F(RetrySlotsTest, WhereFewComeBackMoreAreToldTheSameTime) {
