@@ -150,7 +150,7 @@ class SqliteWriter {
   StoreCounts next_;
   uint64_t deleted_number_ = 0;
   bool made_facets_ = false;
-  bool conflict_ = false;                                   // an ended job is there already
+  bool conflict_ = false;  // an ended job is there already
   int64_t checks_ = 0;
   std::vector<std::pair<int64_t, int64_t>> facet_changes_;  // jobs that a facet has more, or less
 
