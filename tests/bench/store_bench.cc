@@ -212,7 +212,7 @@ void BenchStart(int count, const std::string& dir) {
     Check((*store)->CheckIntegrity());
     std::printf(
         "%zu live jobs, %.0f MB: opened in %.3f s, read in %.3f s; all of the file checked in %.3f s\n", jobs,
-        static_cast<double>((*store)->Stats()->file_bytes) / 1e6, open, read, Seconds(began));
+        static_cast<double>((*store)->Stats().file_bytes) / 1e6, open, read, Seconds(began));
   }
 }
 
