@@ -18,9 +18,9 @@ namespace {
 constexpr size_t kDeletedAtOnce = 500;
 
 constexpr int64_t kMinFreeBytes = int64_t{64} << 20;
-constexpr int64_t kBytesGivenBack = int64_t{512} << 10;
+constexpr int64_t kBytesGivenBack = int64_t{256} << 10;
 
-// So large is a file at most that is checked whole when it is opened, which takes 0.1 s.
+// So large is a file at most that is checked whole when it is opened, which takes 0.2 s.
 constexpr int64_t kCheckedAtOnce = int64_t{16} << 20;
 
 absl::Status About(const std::string& path, const absl::Status& status) {

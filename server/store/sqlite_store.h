@@ -54,7 +54,7 @@ class SqliteStore final : public JobStore {
                                                         size_t limit) const override;
   absl::StatusOr<uint64_t> LastNumber() const override;
 
-  /// Up to 512 KiB, where more than a quarter of the file is free, and more than 64 MiB.
+  /// Up to 256 KiB, where more than a quarter of the file is free, and more than 64 MiB.
   absl::Status GiveBackSpace() override;
 
   /// Reads all of the file, which can take minutes; the log grows meanwhile. DATA_LOSS: says
