@@ -1,5 +1,6 @@
 // jobpoold: flags -> Config -> App -> wait.
 
+#include <cinttypes>
 #include <cstdio>
 #include <cstdlib>
 #include <optional>
@@ -53,6 +54,29 @@ int Refuse(const std::string& why) {
   return 2;
 }
 
+// Copies the store's file. A signal ends it, and nothing is left behind.
+int BackUp(const jobpool::Config& config, int signals) {
+  const auto stop = [signals] {
+    pollfd readable = {signals, POLLIN, 0};
+    return poll(&readable, 1, 0) > 0;
+  };
+  const auto backup = jobpool::Stores::BackUp(config, stop);
+  if (backup.ok()) {
+    std::printf("%s: %" PRId64 " bytes, %" PRId64 " live and %" PRId64 " ended jobs\n",
+                config.backup_to.c_str(), backup->bytes, backup->live_jobs, backup->ended_jobs);
+    return 0;
+  }
+  std::fprintf(stderr, "jobpoold: %s\n", std::string(backup.status().message()).c_str());
+  switch (backup.status().code()) {
+    case absl::StatusCode::kNotFound:
+    case absl::StatusCode::kAlreadyExists:
+    case absl::StatusCode::kFailedPrecondition:
+      return 2;
+    default:
+      return 1;
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -62,6 +86,7 @@ int main(int argc, char** argv) {
     return line.exit_status;
   }
   const int signals = TakeSignals();
+  if (!line.config.backup_to.empty()) return BackUp(line.config, signals);
   if (const auto made = jobpool::InitLog(line.config.log_level, line.config.log_format); !made.ok()) {
     return Refuse(std::string(made.message()));
   }

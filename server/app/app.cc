@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/app/drain.h"
+#include "server/app/store_gauges.h"
 #include "server/base/status_macros.h"
 #include "server/telemetry/log.h"
 
@@ -59,7 +60,8 @@ App::App(Config config, std::unique_ptr<Files> files, std::unique_ptr<Stores> st
                        "jobpool.v1.EchoService", "grpc.health.v1.Health"},
                       call_memory_, rpc_metrics_),
       http_server_(threads_, {metrics_, process_metrics_, live_metrics_,
-                              std::make_shared<CertificateMetrics>(*files_)}),
+                              std::make_shared<CertificateMetrics>(*files_),
+                              std::make_shared<StoreGauges>(stores_->disk())}),
       echo_server_(threads_),
       watchdog_(pipeline_.timer(), service_pool_),
       reload_metrics_(*metrics_) {
@@ -112,6 +114,7 @@ absl::Status App::Start() {
     if (certificates == nullptr) continue;
     if (const std::string fault = certificates->TimeFault(); !fault.empty()) Log().warn("{}", fault);
   }
+  stores_->StartCheck(threads_);
   NotifyReady();
   return absl::OkStatus();
 }
@@ -175,6 +178,7 @@ bool App::Shutdown(int hurry) {
     ShowServing();
   }
   live_metrics_->SetDraining();
+  stores_->EndCheck();
   echo_server_.StopAccepting();
   const MonotonicTime refused_from = Clock::Real().Monotonic();
   const bool drained = DrainJobs(pipeline_, config_.drain_timeout, hurry);

@@ -20,7 +20,8 @@ Example:
 SIGTERM and SIGINT shut it down, a second one sooner. SIGHUP reads --config and the certificates again;
 what is not valid is refused, and what was there stays.
 
-Exit status: 0 after a shutdown, 2 if it could not start.)";
+Exit status: 0 after a shutdown, 2 if it could not start. Of --backup_to: 0 when the copy is there, 1 if the
+copying failed, 2 if it could not begin.)";
 
 // `protect`: the flags that say that others than this machine may reach it.
 absl::Status CheckListen(const std::string& flag, const std::string& value, bool others_allowed,
@@ -68,6 +69,9 @@ std::string DefaultStateDir() {
 absl::Status Check(const Config& config) {
   if (config.store == "sqlite" && config.state_dir.empty()) {
     return absl::InvalidArgumentError("--store=sqlite needs --state_dir, where HOME is not set");
+  }
+  if (!config.backup_to.empty() && config.state_dir.empty()) {
+    return absl::InvalidArgumentError("--backup_to needs --state_dir, where HOME is not set");
   }
   JOBPOOL_RETURN_IF_ERROR(CheckTls("--tls", config.grpc_tls));
   JOBPOOL_RETURN_IF_ERROR(CheckTls("--http_tls", config.http_tls));
@@ -121,6 +125,9 @@ CommandLine ParseCommandLine(int argc, const char* const* argv) {
   app.add_option("--state_dir", config.state_dir,
                  "the folder of the store's file (default: STATE_DIRECTORY, else jobpool in the user's state "
                  "folder)");
+  app.add_option(
+      "--backup_to", config.backup_to,
+      "copy the store's file in --state_dir to this new file, also while a server uses it, and end");
   app.add_option("--drain_timeout", drain_timeout, "how long a shutdown waits for jobs, such as 25s, 0 to 1h")
       ->capture_default_str();
   app.add_option("--log_level", config.log_level, "what the log on stderr tells")

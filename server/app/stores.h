@@ -1,13 +1,16 @@
 #pragma once
 
 #include <memory>
-#include <string>
+#include <thread>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "server/app/config.h"
 #include "server/store/layered_store.h"
 #include "server/store/memory_store.h"
+#include "server/store/sqlite_backup.h"
 #include "server/store/sqlite_store.h"
+#include "server/workers/thread_registry.h"
 
 namespace jobpool {
 
@@ -20,6 +23,20 @@ class Stores {
   static absl::StatusOr<std::unique_ptr<Stores>> Open(const Config& config, size_t max_jobs,
                                                       size_t max_bytes);
 
+  /// Copies the file that `config` names to the file `config.backup_to`, also while a server
+  /// uses it. See BackUpSqlite.
+  static absl::StatusOr<SqliteBackup> BackUp(const Config& config, absl::FunctionRef<bool()> stop);
+
+  /// Ends the check.
+  ~Stores();
+
+  /// Reads all of the file on a thread of its own, with low priority, unless it was checked
+  /// when it was opened; what comes of it is said in the log. Damage ends nothing.
+  /// `registry` outlives this. To be called once.
+  void StartCheck(ThreadRegistry& registry);
+  /// Idempotent.
+  void EndCheck();
+
   MemoryStore& memory() { return memory_; }
   /// Null: none.
   SqliteStore* disk() { return disk_.get(); }
@@ -30,9 +47,12 @@ class Stores {
   Stores(size_t max_jobs, size_t max_bytes, std::unique_ptr<SqliteStore> disk)
       : memory_(max_jobs, max_bytes), disk_(std::move(disk)), all_(memory_, disk_.get()) {}
 
+  void Check(ThreadRegistry& registry);
+
   MemoryStore memory_;
   const std::unique_ptr<SqliteStore> disk_;
   LayeredStore all_;
+  std::thread check_;
 };
 
 }  // namespace jobpool

@@ -1,6 +1,7 @@
 #include "server/store/sqlite_db.h"
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "server/base/status_macros.h"
 
 namespace jobpool {
@@ -85,6 +86,18 @@ absl::StatusOr<std::optional<std::string>> SqliteConnection::ReadText(absl::stri
   JOBPOOL_ASSIGN_OR_RETURN(const bool row, statement.Step());
   if (!row || statement.IsNull(0)) return std::optional<std::string>();
   return std::optional<std::string>(statement.Bytes(0));
+}
+
+absl::Status SqliteConnection::CheckIntegrity(absl::string_view table) {
+  // In a table each row, without a look at the indexes.
+  JOBPOOL_ASSIGN_OR_RETURN(const std::optional<std::string> answer,
+                           ReadText(table.empty() ? "PRAGMA integrity_check(1)"
+                                                  : absl::StrCat("PRAGMA quick_check(", table, ")")));
+  const std::string text = answer.value_or("");
+  if (text == "ok") return absl::OkStatus();
+  return absl::DataLossError(
+      absl::StrCat("the file is damaged: ",
+                   absl::StrReplaceAll(text, {{"*** in database main ***\n", ""}, {"\n", "; "}})));
 }
 
 }  // namespace jobpool

@@ -122,6 +122,10 @@ class SqliteConnection {
   absl::StatusOr<std::optional<int64_t>> ReadInt(absl::string_view sql);
   absl::StatusOr<std::optional<std::string>> ReadText(absl::string_view sql);
 
+  /// Reads all of `table`, or of the file if it is empty. DATA_LOSS: says on one line what
+  /// is damaged first.
+  absl::Status CheckIntegrity(absl::string_view table);
+
   bool InTransaction() const { return sqlite3_get_autocommit(get()) == 0; }
 
  private:

@@ -7,7 +7,8 @@
 namespace jobpool {
 
 struct SqliteOptions {
-  /// How many may read at a time; at least 1. Each has a connection.
+  /// How many may read at a time; at least 2, since lists have all but one. Each has a
+  /// connection.
   size_t readers = 4;
   /// What the writer keeps of the file in memory, in bytes.
   int64_t writer_cache_bytes = int64_t{16} << 20;

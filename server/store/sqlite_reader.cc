@@ -30,11 +30,7 @@ absl::Status SqliteReader::Prepare() {
       {&live_, "SELECT record FROM live_jobs WHERE number > ?1 ORDER BY number LIMIT ?2"},
       {&requests_,
        "SELECT id, payload, job_id, expire_time FROM requests WHERE id > ?1 ORDER BY id LIMIT ?2"},
-      {&pages_, "PRAGMA page_count"},
-      {&free_pages_, "PRAGMA freelist_count"},
   };
-  JOBPOOL_ASSIGN_OR_RETURN(const std::optional<int64_t> page_bytes, db_.ReadInt("PRAGMA page_size"));
-  page_bytes_ = *page_bytes;
   for (const auto& [statement, sql] : statements) {
     JOBPOOL_ASSIGN_OR_RETURN(*statement, db_.Prepare(sql));
   }
@@ -91,17 +87,6 @@ absl::StatusOr<std::vector<MadeRequest>> SqliteReader::ListRequests(const std::o
                         std::string(requests_.Bytes(2)),
                         absl::FromUnixNanos(requests_.Int(3))});
   }
-}
-
-absl::StatusOr<SqliteReader::Space> SqliteReader::ReadSpace() {
-  Space space{};
-  for (const auto& [statement, bytes] :
-       {std::make_pair(&pages_, &space.bytes), std::make_pair(&free_pages_, &space.free_bytes)}) {
-    const SqliteScope scope(*statement);
-    JOBPOOL_RETURN_IF_ERROR(statement->Step().status());
-    *bytes = statement->Int(0) * page_bytes_;
-  }
-  return space;
 }
 
 }  // namespace jobpool

@@ -29,13 +29,6 @@ class SqliteReader {
   absl::StatusOr<std::vector<JobRecord>> ListLive(uint64_t after, size_t limit);
   absl::StatusOr<std::vector<MadeRequest>> ListRequests(const std::optional<RequestId>& after, size_t limit);
 
-  /// The file's pages, and those of them that are free, in bytes.
-  struct Space {
-    int64_t bytes;
-    int64_t free_bytes;
-  };
-  absl::StatusOr<Space> ReadSpace();
-
   SqliteConnection& connection() { return db_; }
 
  private:
@@ -46,8 +39,7 @@ class SqliteReader {
   SqliteConnection db_;
   RecordDecoder decoder_;
   SqliteLister lister_{db_, decoder_};
-  SqliteStatement begin_, end_, get_, live_, requests_, pages_, free_pages_;
-  int64_t page_bytes_ = 0;
+  SqliteStatement begin_, end_, get_, live_, requests_;
 };
 
 }  // namespace jobpool

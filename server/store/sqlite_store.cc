@@ -18,23 +18,20 @@ namespace {
 constexpr size_t kDeletedAtOnce = 500;
 
 constexpr int64_t kMinFreeBytes = int64_t{64} << 20;
-constexpr int64_t kBytesGivenBack = int64_t{4} << 20;
+constexpr int64_t kBytesGivenBack = int64_t{256} << 10;
+
+// So large is a file at most that is checked whole when it is opened, which takes 0.2 s.
+constexpr int64_t kCheckedAtOnce = int64_t{16} << 20;
 
 absl::Status About(const std::string& path, const absl::Status& status) {
-  return absl::Status(status.code(), absl::StrCat("the store ", path, ": ", status.message()));
+  return absl::Status(status.code(), absl::StrCat("the store ", path, ": ", status.message(),
+                                                  absl::IsDataLoss(status) ? "; restore a backup" : ""));
 }
 
 int64_t FileBytes(const std::string& path) {
   std::error_code error;
   const auto bytes = std::filesystem::file_size(path, error);
   return error ? 0 : static_cast<int64_t>(bytes);
-}
-
-// One line, `ok`, or what is wrong.
-absl::Status Check(SqliteConnection& db, absl::string_view pragma) {
-  JOBPOOL_ASSIGN_OR_RETURN(const std::optional<std::string> answer, db.ReadText(pragma));
-  const std::string text = answer.value_or("");
-  return text == "ok" ? absl::OkStatus() : absl::DataLossError(absl::StrCat("the file is damaged: ", text));
 }
 
 }  // namespace
@@ -52,24 +49,27 @@ absl::StatusOr<std::unique_ptr<SqliteStore>> SqliteStore::Open(const std::string
 }
 
 SqliteStore::SqliteStore(std::string path, SqliteOptions options, FileLock lock)
-    : path_(std::move(path)), options_(std::move(options)), lock_(std::move(lock)) {}
+    : path_(std::move(path)),
+      options_(std::move(options)),
+      lock_(std::move(lock)),
+      readers_(path_, options_) {}
 
 absl::Status SqliteStore::Start() {
   MutexLock lock(writer_mu_);
   JOBPOOL_RETURN_IF_ERROR(HaveWriter());
   JOBPOOL_ASSIGN_OR_RETURN(const bool clean, writer_->TakeCleanMark());
+  if (writer_->counts().file_bytes <= kCheckedAtOnce) {
+    checked_ = true;
+    return writer_->connection().CheckIntegrity("");
+  }
   if (clean) return absl::OkStatus();
   // After a crash SQLite has recovered from its log already; this is for disks that have lost more. Only what
   // a start has to read: 0.2 s for a million live jobs, whereas the ended ones may be many more.
-  // CheckIntegrity is for those.
-  return Check(writer_->connection(), "PRAGMA quick_check(live_jobs)");
+  return writer_->connection().CheckIntegrity("live_jobs");
 }
 
 SqliteStore::~SqliteStore() {
-  {
-    MutexLock lock(readers_mu_);
-    free_readers_.clear();
-  }
+  readers_.CloseFree();
   MutexLock lock(writer_mu_);
   if (writer_ != nullptr && writer_->usable()) (void)writer_->SetCleanMark();
 }
@@ -82,6 +82,11 @@ absl::Status SqliteStore::HaveWriter() {
   return absl::OkStatus();
 }
 
+const absl::Status& SqliteStore::Note(const absl::Status& status) const {
+  if (absl::IsDataLoss(status)) damaged_ = true;
+  return status;
+}
+
 void SqliteStore::Publish() {
   MutexLock lock(counts_mu_);
   counts_ = writer_->counts();
@@ -92,7 +97,7 @@ absl::Status SqliteStore::Commit(absl::Span<const JobWrite> writes) {
   const SqliteBatch batch(writes);
   MutexLock lock(writer_mu_);
   JOBPOOL_RETURN_IF_ERROR(HaveWriter());
-  JOBPOOL_RETURN_IF_ERROR(writer_->Commit(batch));
+  JOBPOOL_RETURN_IF_ERROR(Note(writer_->Commit(batch)));
   Publish();
   return absl::OkStatus();
 }
@@ -100,13 +105,14 @@ absl::Status SqliteStore::Commit(absl::Span<const JobWrite> writes) {
 absl::Status SqliteStore::CheckWritable() {
   MutexLock lock(writer_mu_);
   JOBPOOL_RETURN_IF_ERROR(HaveWriter());
-  return writer_->CheckWritable();
+  return Note(writer_->CheckWritable());
 }
 
 absl::StatusOr<bool> SqliteStore::Delete(const std::string& id) {
   MutexLock lock(writer_mu_);
   JOBPOOL_RETURN_IF_ERROR(HaveWriter());
-  JOBPOOL_ASSIGN_OR_RETURN(const bool deleted, writer_->Delete(id));
+  const absl::StatusOr<bool> deleted = writer_->Delete(id);
+  JOBPOOL_RETURN_IF_ERROR(Note(deleted.status()));
   Publish();
   return deleted;
 }
@@ -115,91 +121,49 @@ absl::StatusOr<size_t> SqliteStore::DeleteExpired(absl::Time now, size_t limit) 
   size_t jobs = 0;
   size_t requests = 0;
   for (;;) {
-    SqliteWriter::Expired expired;
+    absl::StatusOr<SqliteWriter::Expired> expired;
     {
       MutexLock lock(writer_mu_);
       JOBPOOL_RETURN_IF_ERROR(HaveWriter());
-      JOBPOOL_ASSIGN_OR_RETURN(expired, writer_->DeleteExpired(now, std::min(limit - jobs, kDeletedAtOnce),
-                                                               std::min(limit - requests, kDeletedAtOnce)));
+      expired = writer_->DeleteExpired(now, std::min(limit - jobs, kDeletedAtOnce),
+                                       std::min(limit - requests, kDeletedAtOnce));
+      JOBPOOL_RETURN_IF_ERROR(Note(expired.status()));
       Publish();
     }
-    jobs += expired.jobs;
-    requests += expired.requests;
-    const bool done = expired.jobs == 0 && expired.requests == 0;
+    jobs += expired->jobs;
+    requests += expired->requests;
+    const bool done = expired->jobs == 0 && expired->requests == 0;
     if (done || jobs >= limit) return jobs;
   }
 }
 
-/// A reader for the length of a call.
-class SqliteStore::Lease {
- public:
-  Lease(const SqliteStore& store, std::unique_ptr<SqliteReader> reader)
-      : store_(store), reader_(std::move(reader)) {}
-  ~Lease() { store_.GiveReader(std::move(reader_)); }
-  Lease(const Lease&) = delete;
-  Lease& operator=(const Lease&) = delete;
-
-  SqliteReader& operator*() { return *reader_; }
-  /// Another connection takes its place: it may be what is broken.
-  void Discard() { reader_ = nullptr; }
-
- private:
-  const SqliteStore& store_;
-  std::unique_ptr<SqliteReader> reader_;
-};
-
-absl::StatusOr<std::unique_ptr<SqliteReader>> SqliteStore::TakeReader() const {
-  {
-    MutexLock lock(readers_mu_);
-    while (free_readers_.empty() && readers_ >= std::max<size_t>(options_.readers, 1)) {
-      reader_is_free_.Wait(readers_mu_);
-    }
-    if (!free_readers_.empty()) {
-      std::unique_ptr<SqliteReader> reader = std::move(free_readers_.back());
-      free_readers_.pop_back();
-      return reader;
-    }
-    ++readers_;
-  }
-  absl::StatusOr<std::unique_ptr<SqliteReader>> reader = SqliteReader::Open(path_, options_);
-  if (!reader.ok()) GiveReader(nullptr);
-  return reader;
-}
-
-void SqliteStore::GiveReader(std::unique_ptr<SqliteReader> reader) const {
-  MutexLock lock(readers_mu_);
-  if (reader != nullptr) {
-    free_readers_.push_back(std::move(reader));
-  } else {
-    --readers_;
-  }
-  reader_is_free_.NotifyOne();
-}
-
+// A reader that has failed may be what is broken: another connection takes its place.
 template <typename Fn>
-auto SqliteStore::Read(Fn fn) const -> decltype(fn(*std::unique_ptr<SqliteReader>())) {
-  JOBPOOL_ASSIGN_OR_RETURN(std::unique_ptr<SqliteReader> reader, TakeReader());
-  Lease lease(*this, std::move(reader));
-  auto answer = fn(*lease);
-  if (!answer.ok()) lease.Discard();
+auto SqliteStore::Read(SqliteReaders::Use use, Fn fn) const
+    -> decltype(fn(*std::unique_ptr<SqliteReader>())) {
+  JOBPOOL_ASSIGN_OR_RETURN(std::unique_ptr<SqliteReader> reader, readers_.Take(use));
+  auto answer = fn(*reader);
+  Note(answer.status());
+  readers_.Give(answer.ok() ? std::move(reader) : nullptr, use);
   return answer;
 }
 
 absl::StatusOr<EndedJob> SqliteStore::Get(const std::string& id) const {
-  return Read([&](SqliteReader& reader) { return reader.Get(id); });
+  return Read(SqliteReaders::Use::kOneJob, [&](SqliteReader& reader) { return reader.Get(id); });
 }
 
 absl::StatusOr<StoredPage> SqliteStore::List(const JobQuery& query) const {
-  return Read([&](SqliteReader& reader) { return reader.List(query); });
+  return Read(SqliteReaders::Use::kList, [&](SqliteReader& reader) { return reader.List(query); });
 }
 
 absl::StatusOr<std::vector<JobRecord>> SqliteStore::ListLive(uint64_t after, size_t limit) const {
-  return Read([&](SqliteReader& reader) { return reader.ListLive(after, limit); });
+  return Read(SqliteReaders::Use::kList, [&](SqliteReader& reader) { return reader.ListLive(after, limit); });
 }
 
 absl::StatusOr<std::vector<MadeRequest>> SqliteStore::ListRequests(const std::optional<RequestId>& after,
                                                                    size_t limit) const {
-  return Read([&](SqliteReader& reader) { return reader.ListRequests(after, limit); });
+  return Read(SqliteReaders::Use::kList,
+              [&](SqliteReader& reader) { return reader.ListRequests(after, limit); });
 }
 
 absl::StatusOr<uint64_t> SqliteStore::LastNumber() const {
@@ -208,31 +172,52 @@ absl::StatusOr<uint64_t> SqliteStore::LastNumber() const {
 }
 
 absl::Status SqliteStore::GiveBackSpace() {
-  JOBPOOL_ASSIGN_OR_RETURN(const SqliteStats stats, Stats());
+  const SqliteStats stats = Stats();
   if (stats.free_bytes <= kMinFreeBytes || stats.free_bytes <= stats.file_bytes / 4) return absl::OkStatus();
   MutexLock lock(writer_mu_);
   JOBPOOL_RETURN_IF_ERROR(HaveWriter());
-  return writer_->GiveBack(kBytesGivenBack);
+  JOBPOOL_RETURN_IF_ERROR(Note(writer_->GiveBack(kBytesGivenBack)));
+  Publish();
+  return absl::OkStatus();
 }
 
 // On a connection of its own: it reads for long.
 absl::Status SqliteStore::CheckIntegrity() const {
   JOBPOOL_ASSIGN_OR_RETURN(const std::unique_ptr<SqliteReader> reader, SqliteReader::Open(path_, options_));
-  return Check(reader->connection(), "PRAGMA integrity_check(1)");
+  SqliteConnection& db = reader->connection();
+  // As long as a statement is under way, SQLite does not forget that it was interrupted, whenever that was.
+  JOBPOOL_ASSIGN_OR_RETURN(SqliteStatement under_way, db.Prepare("SELECT name FROM sqlite_schema"));
+  JOBPOOL_RETURN_IF_ERROR(under_way.Step().status());
+  {
+    MutexLock lock(checks_mu_);
+    if (checks_end_) sqlite3_interrupt(db.get());
+    checks_.push_back(db.get());
+  }
+  const absl::Status status = db.CheckIntegrity("");
+  MutexLock lock(checks_mu_);
+  checks_.erase(std::find(checks_.begin(), checks_.end(), db.get()));
+  // What it has found by then need not be true.
+  if (checks_end_) return absl::CancelledError("the check was interrupted");
+  Note(status);
+  return status;
+}
+
+void SqliteStore::EndChecks() {
+  MutexLock lock(checks_mu_);
+  checks_end_ = true;
+  for (sqlite3* const db : checks_) sqlite3_interrupt(db);
 }
 
 absl::Status SqliteStore::Backup(const std::string& to) const {
-  return BackUpSqlite(path_, to, options_.vfs);
+  return BackUpSqlite(path_, to, options_.vfs).status();
 }
 
-absl::StatusOr<SqliteStats> SqliteStore::Stats() const {
-  JOBPOOL_ASSIGN_OR_RETURN(const SqliteReader::Space space,
-                           Read([&](SqliteReader& reader) { return reader.ReadSpace(); }));
+SqliteStats SqliteStore::Stats() const {
   SqliteStats stats;
-  stats.file_bytes = space.bytes;
-  stats.free_bytes = space.free_bytes;
   stats.wal_bytes = FileBytes(path_ + "-wal");
   MutexLock lock(counts_mu_);
+  stats.file_bytes = counts_.file_bytes;
+  stats.free_bytes = counts_.free_bytes;
   stats.live_jobs = counts_.live_jobs;
   stats.ended_jobs = counts_.ended_jobs;
   return stats;

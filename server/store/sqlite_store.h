@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -12,7 +13,7 @@
 #include "server/store/file_lock.h"
 #include "server/store/job_store.h"
 #include "server/store/sqlite_options.h"
-#include "server/store/sqlite_reader.h"
+#include "server/store/sqlite_readers.h"
 #include "server/store/sqlite_writer.h"
 
 namespace jobpool {
@@ -35,8 +36,8 @@ struct SqliteStats {
 class SqliteStore final : public JobStore {
  public:
   /// Makes the file where there is none; only the server's user can read it.
-  /// FAILED_PRECONDITION: another server uses it, it is not a store's, or a newer
-  /// server has written it.
+  /// A file of up to 16 MiB is checked whole. FAILED_PRECONDITION: another server uses it,
+  /// it is not a store's, or a newer server has written it. DATA_LOSS: it is damaged.
   static absl::StatusOr<std::unique_ptr<SqliteStore>> Open(const std::string& path,
                                                            SqliteOptions options = {});
   ~SqliteStore() override;
@@ -53,39 +54,44 @@ class SqliteStore final : public JobStore {
                                                         size_t limit) const override;
   absl::StatusOr<uint64_t> LastNumber() const override;
 
-  /// Gives some free space back to the disk, up to 4 MiB, where more than a quarter of
-  /// the file is free, and more than 64 MiB.
-  absl::Status GiveBackSpace();
+  /// Up to 256 KiB, where more than a quarter of the file is free, and more than 64 MiB.
+  absl::Status GiveBackSpace() override;
 
-  /// Reads all of the file, which can take minutes. DATA_LOSS: says what is damaged.
+  /// Reads all of the file, which can take minutes; the log grows meanwhile. DATA_LOSS: says
+  /// what is damaged. CANCELLED: EndChecks was called.
   absl::Status CheckIntegrity() const;
+  /// Ends those under way soon; from now on each ends at once.
+  void EndChecks();
 
-  /// Copies what is there at one moment to the file `to`, while others go on. The
-  /// file has its name when it is whole. ALREADY_EXISTS: there is one.
+  /// Whether Open has checked all of the file, which it does with small ones.
+  bool checked() const { return checked_; }
+  /// Whether damage was found since it was opened, by a check or by a call.
+  bool damaged() const { return damaged_; }
+
+  /// As BackUpSqlite.
   absl::Status Backup(const std::string& to) const;
 
-  /// Takes microseconds.
-  absl::StatusOr<SqliteStats> Stats() const;
+  /// As of the last write. Takes microseconds, and does not read the file.
+  SqliteStats Stats() const;
 
  private:
-  class Lease;
-
   SqliteStore(std::string path, SqliteOptions options, FileLock lock);
 
   absl::Status Start();
   /// Opens the writing connection again, if an error has made it unusable.
   absl::Status HaveWriter() ABSL_EXCLUSIVE_LOCKS_REQUIRED(writer_mu_);
+  /// What calls of SQLite have answered.
+  const absl::Status& Note(const absl::Status& status) const;
   void Publish() ABSL_EXCLUSIVE_LOCKS_REQUIRED(writer_mu_);
 
-  absl::StatusOr<std::unique_ptr<SqliteReader>> TakeReader() const;
-  void GiveReader(std::unique_ptr<SqliteReader> reader) const;
-
   template <typename Fn>
-  auto Read(Fn fn) const -> decltype(fn(*std::unique_ptr<SqliteReader>()));
+  auto Read(SqliteReaders::Use use, Fn fn) const -> decltype(fn(*std::unique_ptr<SqliteReader>()));
 
   const std::string path_;
   const SqliteOptions options_;
   const FileLock lock_;
+  bool checked_ = false;
+  mutable std::atomic<bool> damaged_{false};
 
   Mutex writer_mu_;
   std::unique_ptr<SqliteWriter> writer_ ABSL_GUARDED_BY(writer_mu_);
@@ -93,10 +99,11 @@ class SqliteStore final : public JobStore {
   mutable Mutex counts_mu_;
   StoreCounts counts_ ABSL_GUARDED_BY(counts_mu_);
 
-  mutable Mutex readers_mu_;
-  mutable CondVar reader_is_free_;
-  mutable std::vector<std::unique_ptr<SqliteReader>> free_readers_ ABSL_GUARDED_BY(readers_mu_);
-  mutable size_t readers_ ABSL_GUARDED_BY(readers_mu_) = 0;  // free or taken
+  mutable SqliteReaders readers_;
+
+  mutable Mutex checks_mu_;
+  mutable std::vector<sqlite3*> checks_ ABSL_GUARDED_BY(checks_mu_);  // under way
+  bool checks_end_ ABSL_GUARDED_BY(checks_mu_) = false;
 };
 
 }  // namespace jobpool

@@ -84,6 +84,7 @@ absl::StatusOr<std::unique_ptr<SqliteWriter>> SqliteWriter::Open(const std::stri
       "; PRAGMA wal_autocheckpoint = ", std::max<int64_t>(1, options.checkpoint_bytes / *page_bytes),
       "; PRAGMA journal_size_limit = ", 2 * options.checkpoint_bytes)));
   std::unique_ptr<SqliteWriter> writer(new SqliteWriter(std::move(db)));
+  writer->page_bytes_ = *page_bytes;
   JOBPOOL_RETURN_IF_ERROR(writer->Prepare());
   JOBPOOL_RETURN_IF_ERROR(writer->ReadCounts());
   JOBPOOL_RETURN_IF_ERROR(writer->ReadFacets());
@@ -95,6 +96,9 @@ absl::Status SqliteWriter::Prepare() {
       {&begin_, "BEGIN IMMEDIATE"},
       {&commit_, "COMMIT"},
       {&rollback_, "ROLLBACK"},
+      {&pages_, "PRAGMA page_count"},
+      {&free_pages_, "PRAGMA freelist_count"},
+      {&give_back_, "PRAGMA incremental_vacuum"},
       {&upsert_live_,
        "INSERT INTO live_jobs(number, record) VALUES(?1, ?2) ON CONFLICT(number) DO UPDATE SET record = "
        "excluded.record"},
@@ -107,6 +111,7 @@ absl::Status SqliteWriter::Prepare() {
       {&delete_ended_, "DELETE FROM ended_jobs WHERE number = ?1"},
       {&insert_label_, "INSERT INTO labels(key, value, create_time, id, number) VALUES(?1, ?2, ?3, ?4, ?5)"},
       {&delete_label_, "DELETE FROM labels WHERE key = ?1 AND value = ?2 AND create_time = ?3 AND id = ?4"},
+      {&labels_, "SELECT key, value, create_time, id, number FROM labels"},
       {&find_, "SELECT number, facet, labels FROM ended_jobs INDEXED BY ended_by_id WHERE id = ?1"},
       {&find_number_, "SELECT number, facet, labels FROM ended_jobs WHERE number = ?1"},
       {&record_, "SELECT record FROM ended_jobs WHERE number = ?1"},
@@ -155,7 +160,19 @@ absl::Status SqliteWriter::ReadCounts() {
                            db_.ReadInt("SELECT value FROM meta WHERE name = 'last_number'"));
   written_last_number_ = static_cast<uint64_t>(last_deleted.value_or(0));
   const int64_t last = std::max({last_live.value_or(0), last_ended.value_or(0), last_deleted.value_or(0)});
-  counts_ = {live.value_or(0), ended.value_or(0), static_cast<uint64_t>(last)};
+  counts_.live_jobs = live.value_or(0);
+  counts_.ended_jobs = ended.value_or(0);
+  counts_.last_number = static_cast<uint64_t>(last);
+  return ReadSpace(counts_);
+}
+
+absl::Status SqliteWriter::ReadSpace(StoreCounts& counts) {
+  for (const auto& [statement, bytes] :
+       {std::make_pair(&pages_, &counts.file_bytes), std::make_pair(&free_pages_, &counts.free_bytes)}) {
+    const SqliteScope scope(*statement);
+    JOBPOOL_RETURN_IF_ERROR(statement->Step().status());
+    *bytes = statement->Int(0) * page_bytes_;
+  }
   return absl::OkStatus();
 }
 
@@ -181,6 +198,7 @@ absl::Status SqliteWriter::InTransaction(Fn fn) {
   absl::Status status = begin_.Run();
   if (status.ok()) status = fn();
   if (status.ok()) status = WriteCounts();
+  if (status.ok()) status = ReadSpace(next_);
   if (status.ok()) status = commit_.Run();
   if (!status.ok()) {
     RollBack();
@@ -412,7 +430,7 @@ absl::StatusOr<bool> SqliteWriter::Delete(const std::string& id) {
       const SqliteScope scope(find_);
       find_.BindText(1, id);
       JOBPOOL_ASSIGN_OR_RETURN(found, find_.Step());
-      if (found) jobs.push_back({find_.Int(0), find_.Int(1), !find_.IsNull(2)});
+      if (found) jobs.push_back({find_.Int(0), find_.Int(1), find_.Int(2)});
     }
     return DeleteJobs(jobs);
   });
@@ -426,37 +444,76 @@ absl::Status SqliteWriter::DeleteKept(int64_t number) {
     const SqliteScope scope(find_number_);
     find_number_.BindInt(1, number);
     JOBPOOL_ASSIGN_OR_RETURN(const bool found, find_number_.Step());
-    if (found) jobs.push_back({find_number_.Int(0), find_number_.Int(1), !find_number_.IsNull(2)});
+    if (found) jobs.push_back({find_number_.Int(0), find_number_.Int(1), find_number_.Int(2)});
   }
   return DeleteJobs(jobs);
 }
 
 absl::Status SqliteWriter::DeleteJobs(const std::vector<ToDelete>& jobs) {
+  absl::flat_hash_set<int64_t> with_other_labels;
   for (const ToDelete& job : jobs) {
-    if (job.has_labels) JOBPOOL_RETURN_IF_ERROR(DeleteLabels(job.number));
+    if (job.labels > 0) {
+      JOBPOOL_ASSIGN_OR_RETURN(const bool all, DeleteLabels(job));
+      if (!all) with_other_labels.insert(job.number);
+    }
     delete_ended_.BindInt(1, job.number);
     JOBPOOL_RETURN_IF_ERROR(delete_ended_.Run());
     CountFacet(job.facet, -1);
     --next_.ended_jobs;
     deleted_number_ = std::max(deleted_number_, static_cast<uint64_t>(job.number));
   }
-  return absl::OkStatus();
+  return with_other_labels.empty() ? absl::OkStatus() : SearchLabels(with_other_labels);
 }
 
-absl::Status SqliteWriter::DeleteLabels(int64_t number) {
+// The record tells which labels it has. False: some of them are others, as the record is damaged.
+absl::StatusOr<bool> SqliteWriter::DeleteLabels(const ToDelete& to_delete) {
   JobRecord job;
   {
     const SqliteScope scope(record_);
-    record_.BindInt(1, number);
+    record_.BindInt(1, to_delete.number);
     JOBPOOL_ASSIGN_OR_RETURN(const bool row, record_.Step());
-    if (!row) return absl::OkStatus();
-    JOBPOOL_ASSIGN_OR_RETURN(job, decoder_.Decode(record_.Bytes(0)));
+    if (!row) return false;
+    absl::StatusOr<JobRecord> decoded = decoder_.Decode(record_.Bytes(0));
+    if (!decoded.ok() || static_cast<int64_t>(decoded->number) != to_delete.number) return false;
+    job = *std::move(decoded);
   }
+  int64_t deleted = 0;
   for (const auto& [key, value] : job.Options().labels) {
     delete_label_.BindText(1, key);
     delete_label_.BindText(2, value);
     delete_label_.BindInt(3, NanosOf(job.create_time));
     delete_label_.BindText(4, job.id);
+    JOBPOOL_RETURN_IF_ERROR(delete_label_.Run());
+    deleted += sqlite3_changes64(db_.get());
+  }
+  return deleted == to_delete.labels;
+}
+
+// Reads the whole table, since it has no index by number: only damage makes one need it. Labels that stayed
+// would make each list by them fail.
+absl::Status SqliteWriter::SearchLabels(const absl::flat_hash_set<int64_t>& numbers) {
+  struct Label {
+    std::string key;
+    std::string value;
+    int64_t create_time;
+    std::string id;
+  };
+  std::vector<Label> found;
+  {
+    const SqliteScope scope(labels_);
+    for (;;) {
+      JOBPOOL_ASSIGN_OR_RETURN(const bool row, labels_.Step());
+      if (!row) break;
+      if (!numbers.contains(labels_.Int(4))) continue;
+      found.push_back({std::string(labels_.Bytes(0)), std::string(labels_.Bytes(1)), labels_.Int(2),
+                       std::string(labels_.Bytes(3))});
+    }
+  }
+  for (const Label& label : found) {
+    delete_label_.BindText(1, label.key);
+    delete_label_.BindText(2, label.value);
+    delete_label_.BindInt(3, label.create_time);
+    delete_label_.BindText(4, label.id);
     JOBPOOL_RETURN_IF_ERROR(delete_label_.Run());
   }
   return absl::OkStatus();
@@ -488,7 +545,7 @@ absl::Status SqliteWriter::FindExpired(absl::Time now, size_t limit, std::vector
   for (;;) {
     JOBPOOL_ASSIGN_OR_RETURN(const bool row, expired_.Step());
     if (!row) return absl::OkStatus();
-    jobs.push_back({expired_.Int(0), expired_.Int(1), !expired_.IsNull(2)});
+    jobs.push_back({expired_.Int(0), expired_.Int(1), expired_.Int(2)});
   }
 }
 
@@ -506,7 +563,7 @@ absl::Status SqliteWriter::FindExpiredCommon(absl::Time now, size_t limit, std::
     JOBPOOL_ASSIGN_OR_RETURN(const bool row, rows.Step());
     if (!row) break;
     if (rows.IsNull(3)) {
-      jobs.push_back({rows.Int(0), rows.Int(1), !rows.IsNull(2)});
+      jobs.push_back({rows.Int(0), rows.Int(1), rows.Int(2)});
     } else {
       ++passed_over;
     }
@@ -535,13 +592,15 @@ absl::StatusOr<size_t> SqliteWriter::DeleteExpiredRequests(absl::Time now, size_
 }
 
 absl::Status SqliteWriter::GiveBack(int64_t bytes) {
-  JOBPOOL_ASSIGN_OR_RETURN(const std::optional<int64_t> page_bytes, db_.ReadInt("PRAGMA page_size"));
-  JOBPOOL_ASSIGN_OR_RETURN(SqliteStatement vacuum,
-                           db_.Prepare(absl::StrCat("PRAGMA incremental_vacuum(", bytes / *page_bytes, ")")));
-  for (;;) {
-    JOBPOOL_ASSIGN_OR_RETURN(const bool row, vacuum.Step());
-    if (!row) return absl::OkStatus();
-  }
+  return InTransaction([&]() -> absl::Status {
+    // Each step takes one page.
+    const SqliteScope scope(give_back_);
+    for (int64_t given = 0; given < bytes; given += page_bytes_) {
+      JOBPOOL_ASSIGN_OR_RETURN(const bool more, give_back_.Step());
+      if (!more) break;
+    }
+    return absl::OkStatus();
+  });
 }
 
 absl::StatusOr<bool> SqliteWriter::TakeCleanMark() {

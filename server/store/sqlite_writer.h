@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -47,6 +48,8 @@ struct StoreCounts {
   int64_t live_jobs = 0;
   int64_t ended_jobs = 0;
   uint64_t last_number = 0;
+  int64_t file_bytes = 0;  // of its pages, wherever they are: in the file or in the log
+  int64_t free_bytes = 0;  // of those that hold nothing
 };
 
 /// The one connection that writes. Each call is one transaction: all of it is done, or
@@ -72,7 +75,7 @@ class SqliteWriter {
     size_t requests = 0;
   };
   absl::StatusOr<Expired> DeleteExpired(absl::Time now, size_t max_jobs, size_t max_requests);
-  /// Takes `bytes` of free pages off the file, as far as there are.
+  /// Takes up to `bytes` of free pages off the file.
   absl::Status GiveBack(int64_t bytes);
 
   /// Whether the file was closed in order the last time; from now on it is not.
@@ -108,13 +111,14 @@ class SqliteWriter {
   struct ToDelete {
     int64_t number;
     int64_t facet;
-    bool has_labels;
+    int64_t labels;  // how many
   };
 
   explicit SqliteWriter(SqliteConnection db) : db_(std::move(db)) {}
 
   absl::Status Prepare();
   absl::Status ReadCounts();
+  absl::Status ReadSpace(StoreCounts& counts);
   absl::Status ReadFacets();
 
   template <typename Fn>
@@ -132,7 +136,8 @@ class SqliteWriter {
   void CountFacet(int64_t facet, int64_t jobs);
   absl::Status WriteCounts();
   absl::Status DeleteJobs(const std::vector<ToDelete>& jobs);
-  absl::Status DeleteLabels(int64_t number);
+  absl::StatusOr<bool> DeleteLabels(const ToDelete& job);
+  absl::Status SearchLabels(const absl::flat_hash_set<int64_t>& numbers);
   absl::Status DeleteKept(int64_t number);
   absl::Status FindExpired(absl::Time now, size_t limit, std::vector<ToDelete>& jobs);
   absl::Status FindExpiredCommon(absl::Time now, size_t limit, std::vector<ToDelete>& jobs, EndPlace& place);
@@ -141,6 +146,7 @@ class SqliteWriter {
   SqliteConnection db_;
   bool usable_ = true;
   StoreCounts counts_;
+  int64_t page_bytes_ = 0;
   uint64_t written_last_number_ = 0;  // not less than that of any deleted job
   absl::flat_hash_map<FacetKey, int64_t> facets_;
   EndPlace expired_up_to_;
@@ -155,9 +161,10 @@ class SqliteWriter {
   std::vector<std::pair<int64_t, int64_t>> facet_changes_;  // jobs that a facet has more, or less
 
   SqliteStatement begin_, commit_, rollback_;
+  SqliteStatement pages_, free_pages_, give_back_;
   SqliteStatement insert_live_, insert_many_live_, upsert_live_, delete_live_;
-  SqliteStatement insert_ended_, insert_many_ended_, delete_ended_, insert_label_, delete_label_, find_,
-      find_number_, record_;
+  SqliteStatement insert_ended_, insert_many_ended_, delete_ended_, insert_label_, delete_label_, labels_,
+      find_, find_number_, record_;
   SqliteStatement insert_facet_, count_facet_, put_meta_;
   SqliteStatement put_request_, expired_requests_, delete_request_;
   SqliteStatement expired_, expired_common_;

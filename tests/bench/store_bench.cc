@@ -5,6 +5,7 @@
 //                                            100 bytes that SQLite alone inserts and then updates, taking
 //                                            turns
 //   store_bench start [JOBS [DIR]]           opening a store with so many live jobs, and reading them
+//   store_bench space [JOBS [DIR]]           bytes of a job; all of the file checked, copied, given back
 //
 // DIR: where the files go, on the disk that is meant; the default is the working directory.
 
@@ -212,8 +213,76 @@ void BenchStart(int count, const std::string& dir) {
     Check((*store)->CheckIntegrity());
     std::printf(
         "%zu live jobs, %.0f MB: opened in %.3f s, read in %.3f s; all of the file checked in %.3f s\n", jobs,
-        static_cast<double>((*store)->Stats()->file_bytes) / 1e6, open, read, Seconds(began));
+        static_cast<double>((*store)->Stats().file_bytes) / 1e6, open, read, Seconds(began));
   }
+}
+
+/// What jobs take of the disk, and what is done with all of the file.
+void BenchSpace(int count, const std::string& dir) {
+  count -= count % kBatch;
+  const Folder folder(dir);
+  auto opened = SqliteStore::Open(folder.File());
+  Check(opened.status());
+  SqliteStore& store = **opened;
+  JobIdMaker ids(42);
+  std::vector<JobWrite> live;
+  for (int i = 0; i < count; ++i) live.push_back({MakeLive(ids, i)});
+  for (int i = 0; i < count; i += kBatch) Check(store.Commit(absl::MakeConstSpan(&live[i], kBatch)));
+  const auto bytes_each = [&] { return static_cast<double>(store.Stats().file_bytes) / count; };
+  std::printf("%d live jobs: %.0f bytes each\n", count, bytes_each());
+  for (int i = 0; i < count; i += kBatch) {
+    std::vector<JobWrite> ended;
+    for (int j = i; j < i + kBatch; ++j) ended.push_back({MakeEnded(*live[j].job)});
+    Check(store.Commit(ended));
+  }
+  const SqliteStats full = store.Stats();
+  std::printf("ended: %.0f bytes each, of which free %.0f; the log %.0f MB\n", bytes_each(),
+              static_cast<double>(full.free_bytes) / count, static_cast<double>(full.wal_bytes) / 1e6);
+  auto began = std::chrono::steady_clock::now();
+  Check(store.CheckIntegrity());
+  std::printf("checked in %.2f s\n", Seconds(began));
+  began = std::chrono::steady_clock::now();
+  Check(store.Backup(folder.File() + ".backup"));
+  std::printf("copied and checked in %.2f s\n", Seconds(began));
+
+  const auto print = [](const char* what, const std::vector<double>& seconds) {
+    if (seconds.empty()) return;
+    std::printf("%s: %zu times, median %.1f ms, longest %.1f ms\n", what, seconds.size(),
+                1e3 * Median(seconds), 1e3 * *std::max_element(seconds.begin(), seconds.end()));
+  };
+  // Of each three two expire, so that others lie between them.
+  std::vector<double> deletions;
+  for (int i = 0; i < count; ++i) {
+    if (i % 3 == 0) continue;
+    began = std::chrono::steady_clock::now();
+    Check(store.Delete(live[i].job->id).status());
+    deletions.push_back(Seconds(began));
+    if (deletions.size() == 1000) break;
+  }
+  print("one job deleted", deletions);
+  deletions.clear();
+  const absl::Time middle = live[static_cast<size_t>(count) * 2 / 3].job->create_time + absl::Hours(24);
+  for (size_t deleted = 200; deleted == 200;) {
+    began = std::chrono::steady_clock::now();
+    const auto some = store.DeleteExpired(middle, 200);
+    Check(some.status());
+    deleted = *some;
+    deletions.push_back(Seconds(began));
+  }
+  print("200 expired jobs deleted", deletions);
+  const SqliteStats before = store.Stats();
+  std::vector<double> given;
+  for (int64_t bytes = 0; bytes != store.Stats().file_bytes;) {
+    bytes = store.Stats().file_bytes;
+    began = std::chrono::steady_clock::now();
+    Check(store.GiveBackSpace());
+    given.push_back(Seconds(began));
+  }
+  print("space given back", given);
+  std::printf("%.0f MB of %.0f free, then %.0f of %.0f\n", static_cast<double>(before.free_bytes) / 1e6,
+              static_cast<double>(before.file_bytes) / 1e6,
+              static_cast<double>(store.Stats().free_bytes) / 1e6,
+              static_cast<double>(store.Stats().file_bytes) / 1e6);
 }
 
 }  // namespace
@@ -221,7 +290,9 @@ void BenchStart(int count, const std::string& dir) {
 
 int main(int argc, char** argv) {
   const std::string what = argc > 1 ? argv[1] : "life";
-  if (what == "start") {
+  if (what == "space") {
+    jobpool::BenchSpace(argc > 2 ? std::atoi(argv[2]) : 1'000'000, argc > 3 ? argv[3] : ".");
+  } else if (what == "start") {
     jobpool::BenchStart(argc > 2 ? std::atoi(argv[2]) : 1'000'000, argc > 3 ? argv[3] : ".");
   } else {
     jobpool::BenchLife(argc > 2 ? std::atoi(argv[2]) : 100'000, argc > 3 ? std::atoi(argv[3]) : 5,

@@ -249,7 +249,7 @@ TEST(SqliteFaultsMessageTest, SaysWhatIsWrong) {
   EXPECT_EQ((*store)->Commit({{{Live(1)}}}).message(),
             "input or output failed: disk I/O error (SQLite's error 778)");
   EXPECT_TRUE((*store)->ListLive(0, 10)->empty());
-  EXPECT_EQ((*store)->Stats()->live_jobs, 0);
+  EXPECT_EQ((*store)->Stats().live_jobs, 0);
 }
 
 }  // namespace
