@@ -2,7 +2,8 @@
 ways to wait for what must come true.
 
 Environment: JOBPOOL_BIN, the folder of the built programs; JOBPOOL_SLOW=1 where
-they are slow (sanitizers); JOBPOOL_BUF, the `buf` program (test_calls).
+they are slow (sanitizers); JOBPOOL_BUF, the `buf` program (test_calls); JOBPOOL_LOST_WRITES
+and JOBPOOL_BAD_DISK, the libraries made of tests/support/lost_writes.c and bad_disk.c.
 """
 import atexit
 import os
@@ -47,6 +48,16 @@ def eventually(condition, deadline=PATIENCE, what="", poll=0.02):
         if time.monotonic() > end:
             raise AssertionError(f"not within {deadline} s: {what or condition}; last: {value!r}")
         time.sleep(poll)
+
+
+def library_to_preload(name, folder):
+    """The path of the library made of tests/support/NAME.c; where there is none, it is made in `folder`."""
+    path = os.environ.get(f"JOBPOOL_{name.upper()}")
+    if not path:
+        path = os.path.join(folder, f"lib{name}.so")
+        subprocess.run(["cc", "-std=c11", "-O1", "-fPIC", "-shared", "-Wall", "-Wextra", "-Werror", "-o", path,
+                        f"{ROOT}/tests/support/{name}.c"], check=True)
+    return path
 
 
 def seconds(number):
@@ -121,6 +132,10 @@ class Server:
             self.process.wait()
             raise AssertionError(f"the server did not end within {deadline} s\n{self.log()[-4000:]}") from None
 
+    def kill(self):
+        self.signal(signal.SIGKILL)
+        self.killed()
+
     def killed(self):
         """Waits until a SIGKILL has ended it; fails if it ended otherwise, or said before that memory is at fault."""
         status = self.wait()
@@ -130,7 +145,9 @@ class Server:
             raise AssertionError(f"the server ended with exit status {status}\n{log[-20000:]}")
 
     def finish(self):
-        """Ends it if it has not ended; fails unless it ended as it should."""
+        """Ends it if it has not ended; fails unless it ended as it should. Does nothing if that was looked at before."""
+        if self._log.closed:
+            return
         if self.process.poll() is None:
             self.signal()
         status = self.wait()
