@@ -26,7 +26,7 @@ struct Config {
   /// Path of the config file; empty: none, and its defaults hold.
   std::string config_file;
   /// Where jobs are kept: memory or sqlite.
-  std::string store = "memory";
+  std::string store = "sqlite";
   /// The folder of the sqlite store; "": none could be found, and none is needed.
   std::string state_dir = {};
   /// How long the end of the server waits for jobs before it cancels them.

@@ -164,6 +164,8 @@ void StoreWriter::DeleteSomeExpired() {
     Log().error("expired jobs not deleted error=\"{}\"", std::string(deleted.status().message()));
   } else if (*deleted == kDeletedAtOnce) {
     return;  // there are more
+  } else if (const absl::Status given = store_.GiveBackSpace(); !given.ok()) {
+    Log().error("space not given back error=\"{}\"", std::string(given.message()));
   }
   MutexLock lock(mu_);
   if (expired_by_ == now) expired_by_.reset();
@@ -195,8 +197,8 @@ void StoreWriter::CommitSome() {
                 std::string(status.message()));
   }
   max_batch_ = std::min(2 * max_batch_, kMaxBatch);
+  SetHealth(one_at_fault ? absl::OkStatus() : status);  // before anybody is told of a refusal
   Sort(std::move(batch), status);
-  SetHealth(one_at_fault ? absl::OkStatus() : status);
 }
 
 bool StoreWriter::IsOne(const Writes& batch) {

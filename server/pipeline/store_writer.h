@@ -67,7 +67,8 @@ class StoreWriter {
   /// that is not yet, or never will be.
   void Flush(Done done);
 
-  /// Deletes what has expired by then, a few at a time between commits.
+  /// Deletes what has expired by then, a few at a time between commits, and gives some of
+  /// the space back that was free before.
   void DeleteExpired(absl::Time now);
 
   /// Waits while too much waits to be written, until Release.
