@@ -243,7 +243,7 @@ TEST_F(SqliteStoreTest, DamagedRecordsExpireWithTheirLabels) {
     }
     JobRecord changed_record = *changed.job;
     auto options = std::make_shared<JobOptions>(*changed_record.options);
-    options->labels["k"] = "f";
+    options->labels[0].second = "f";
     changed_record.options = std::move(options);
     std::string bytes;
     RecordEncoder().Append(changed_record, bytes);
