@@ -79,6 +79,7 @@ App::~App() {
   echo_service_.Shutdown();
   grpc_server_.Stop(absl::ZeroDuration());
   http_server_.Stop(absl::ZeroDuration());
+  pipeline_.Stop();  // what it calls goes before it
 }
 
 absl::Status App::Start() {
@@ -87,12 +88,11 @@ absl::Status App::Start() {
   if (config_.echo_listen.has_value()) {
     JOBPOOL_ASSIGN_OR_RETURN(echo_address_, ListenAddress::Parse(*config_.echo_listen));
   }
-  JOBPOOL_RETURN_IF_ERROR(pipeline_.Recover());
-  pipeline_.set_on_store_health([this](const absl::Status& health) {
+  pipeline_.set_on_store_health([this] {
     MutexLock lock(serving_mu_);
-    store_refuses_ = !health.ok();
     ShowServing();
   });
+  JOBPOOL_RETURN_IF_ERROR(pipeline_.Recover());
   // HTTP first: it can still be given up when gRPC's port is taken, and nobody has been served.
   JOBPOOL_RETURN_IF_ERROR(http_server_.Start(http_address_, files_->http_certificates()));
   if (echo_address_.has_value()) {
@@ -105,6 +105,7 @@ absl::Status App::Start() {
   pipeline_.ResumeRecovered();
   {
     MutexLock lock(serving_mu_);
+    started_ = true;
     ShowServing();
   }
   Log().info("serving grpc={} http={}{} version={}", grpc_address(), http_address(),
@@ -119,7 +120,7 @@ absl::Status App::Start() {
 }
 
 void App::ShowServing() {
-  const bool serving = !draining_ && !store_refuses_;
+  const bool serving = started_ && !draining_ && pipeline_.store_health().ok();
   health_service_.SetServing(serving);
   http_server_.SetReady(serving);
 }
@@ -131,7 +132,8 @@ void App::Reload() {
     const ConfigFile& config = files_->config();
     pipeline_.Reconfigure(config.pools, config.kinds, config.limits);
     call_memory_.set_max_bytes(config.max_call_bytes);
-    stores_->memory().SetLimits(static_cast<size_t>(config.max_ended_jobs), static_cast<size_t>(config.max_ended_bytes));
+    stores_->memory().SetLimits(static_cast<size_t>(config.max_ended_jobs),
+                                static_cast<size_t>(config.max_ended_bytes));
   } else {
     Log().error("reload refused error=\"{}\"", std::string(status.message()));
   }

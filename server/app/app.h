@@ -106,7 +106,7 @@ class App {
 
   Mutex serving_mu_;
   bool draining_ ABSL_GUARDED_BY(serving_mu_) = false;
-  bool store_refuses_ ABSL_GUARDED_BY(serving_mu_) = false;
+  bool started_ ABSL_GUARDED_BY(serving_mu_) = false;
 };
 
 }  // namespace jobpool

@@ -58,6 +58,8 @@ struct StopStep {
   enum class Action : unsigned char { kAsked, kAbandoned };
   Action action = Action::kAsked;
   absl::Time time;
+  /// Of kAsked: by whom the job belongs to, so that it shall not run again.
+  bool for_good = false;
 };
 
 /// One run of a job by a worker.

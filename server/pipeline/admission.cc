@@ -103,19 +103,24 @@ absl::StatusOr<std::vector<JobRecord>> Admission::Validate(std::vector<JobSpec> 
   JOBPOOL_RETURN_IF_ERROR(table_.CheckInsert(ids, bytes, store_));
   std::vector<JobRecord> records;
   for (Entry& entry : entries) {
-    const JobHandle& made = entry.made_before;
-    const bool is_made = made.live != nullptr || made.ended != nullptr;
-    records.push_back(is_made ? made.Snapshot().record : std::move(entry.record));
+    records.push_back(entry.WasMade() ? entry.made_before.Snapshot().record : std::move(entry.record));
   }
   return records;
 }
 
 absl::StatusOr<std::optional<JobHandle>> Admission::FindMade(const RequestKey& request) {
-  MutexLock lock(request_ids_.mu());
-  JOBPOOL_ASSIGN_OR_RETURN(const std::string id, request_ids_.Find(request));
-  if (id.empty()) return std::nullopt;
-  JOBPOOL_ASSIGN_OR_RETURN(JobHandle made, reader_.Find(id));
-  return made;
+  for (std::string before;;) {
+    std::string id;
+    {
+      MutexLock lock(request_ids_.mu());
+      JOBPOOL_ASSIGN_OR_RETURN(id, request_ids_.Find(request));
+    }
+    if (id.empty()) return std::nullopt;
+    absl::StatusOr<JobHandle> made = reader_.Find(id);
+    // One that the store has refused is forgotten before it goes.
+    if (!absl::IsNotFound(made.status()) || id == before) return made;
+    before = std::move(id);
+  }
 }
 
 absl::Status Admission::AddEntry(JobSpec spec, Entries& entries) {
@@ -140,6 +145,12 @@ absl::Status Admission::Accept(Entries& entries, Form form, const std::shared_pt
   if (std::none_of(entries.begin(), entries.end(), [](const Entry& entry) { return entry.request; })) {
     JOBPOOL_RETURN_IF_ERROR(Insert(entries, form, waiter));
   } else {
+    // Most are found without the lock, since the store may take its time.
+    for (Entry& entry : entries) {
+      if (!entry.request) continue;
+      JOBPOOL_ASSIGN_OR_RETURN(const std::optional<JobHandle> made, FindMade(*entry.request));
+      if (made.has_value()) entry.made_before = *made;
+    }
     MutexLock lock(request_ids_.mu());
     JOBPOOL_RETURN_IF_ERROR(FindMadeBefore(entries));
     JOBPOOL_RETURN_IF_ERROR(Insert(entries, form, waiter));
@@ -159,7 +170,7 @@ absl::Status Admission::FindMadeBefore(Entries& entries) {
   absl::flat_hash_map<RequestId, size_t> together;
   for (size_t i = 0; i < entries.size(); ++i) {
     Entry& entry = entries[i];
-    if (!entry.request) continue;
+    if (!entry.request || entry.WasMade()) continue;
     JOBPOOL_ASSIGN_OR_RETURN(const std::string id, request_ids_.Find(*entry.request));
     if (!id.empty()) {
       JOBPOOL_ASSIGN_OR_RETURN(entry.made_before, reader_.Find(id));
@@ -201,32 +212,38 @@ absl::Status Admission::CheckStore(const Entries& entries) const {
 }
 
 void Admission::AwaitKept(std::vector<JobHandle> jobs, StoreWriter::Done done) {
-  const auto on_disk = [](const JobHandle& job) {
-    return job.live != nullptr && job.live->durability() == Durability::kDisk;
+  const auto in_memory = [](const JobHandle& job) {
+    return job.live == nullptr || job.live->durability() != Durability::kDisk;
   };
-  jobs.erase(std::remove_if(jobs.begin(), jobs.end(), std::not_fn(on_disk)), jobs.end());
+  jobs.erase(std::remove_if(jobs.begin(), jobs.end(), in_memory), jobs.end());
   if (jobs.empty()) {
     done(absl::OkStatus());
     return;
   }
-  events_.writer()->Flush([jobs = std::move(jobs), done = std::move(done), on_disk](const absl::Status& status) {
-    absl::Status kept = status;
-    if (!std::all_of(jobs.begin(), jobs.end(), on_disk)) kept.Update(absl::UnavailableError("it has refused a job"));
-    done(kept.ok() ? kept : StoreUnavailableError(kept));
+  // Where the flush fails for what came after them they are kept all the same.
+  events_.writer()->Flush([jobs = std::move(jobs), done = std::move(done)](const absl::Status& flushed) {
+    const bool kept = std::all_of(jobs.begin(), jobs.end(), [](const JobHandle& job) {
+      return job.live->keeping() == LiveJob::Keeping::kKept;
+    });
+    absl::Status refused = flushed;
+    refused.Update(absl::UnavailableError("it has refused a job"));
+    done(kept ? absl::OkStatus() : StoreUnavailableError(refused));
   });
 }
 
-// The store has refused them, and their caller is told so.
-void Admission::Unkeep(const std::vector<std::shared_ptr<LiveJob>>& jobs,
-                       const std::vector<RequestId>& requests) {
+// Whom they have refused is told so by those who wait for them.
+void Admission::FinishKeeping(const std::vector<std::shared_ptr<LiveJob>>& jobs,
+                              const std::vector<RequestId>& requests, const absl::Status& status) {
+  for (const auto& job : jobs) {
+    job->SetKeeping(status.ok() ? LiveJob::Keeping::kKept : LiveJob::Keeping::kRefused);
+  }
+  if (status.ok()) return;
   {
     MutexLock lock(request_ids_.mu());
     for (const RequestId& request : requests) request_ids_.Forget(request);
   }
-  for (const auto& job : jobs) {
-    job->GiveUpKeeping();
-    pools_.Find(job->pool())->Stop(job, CancelReason::kNotKept);
-  }
+  metrics_.Rejected(RejectReason::kStoreUnavailable, jobs.size());
+  for (const auto& job : jobs) pools_.Find(job->pool())->Stop(job, CancelReason::kNotKept);
 }
 
 // Places in the pools, and in the kinds' rates: all or none.
@@ -314,9 +331,12 @@ absl::Status Admission::InsertReserved(Entries& entries, const std::shared_ptr<W
   const auto tell = [&] {
     for (const auto& job : jobs) job->TellCreated(events_);
     if (kept.empty()) return;
-    events_.writer()->Create(std::move(writes), [this, kept = std::move(kept), requests = std::move(requests)](
-                                                    const absl::Status&) { Unkeep(kept, requests); });
+    events_.writer()->Create(std::move(writes),
+                             [this, kept = std::move(kept), requests = std::move(requests)](
+                                 const absl::Status& status) { FinishKeeping(kept, requests, status); });
   };
+  // An id that we make is that of no ended job.
+  const JobTable::Lookup lookup{store_, [&](size_t i) { return added[i]->own_id; }};
   for (;;) {
     writes.clear();
     kept.clear();
@@ -328,7 +348,7 @@ absl::Status Admission::InsertReserved(Entries& entries, const std::shared_ptr<W
       if (added[i]->request.has_value()) requests.push_back(added[i]->request->id);
     }
     size_t taken = 0;
-    absl::Status inserted = table_.Insert(jobs, &store_, &taken, tell);
+    absl::Status inserted = table_.Insert(jobs, &lookup, &taken, tell);
     if (inserted.ok()) break;
     // An id that we made can be taken: another is made.
     if (!absl::IsAlreadyExists(inserted) || added[taken]->own_id) return inserted;

@@ -58,6 +58,12 @@ class Admission {
   /// bound reached; UNAVAILABLE: shutting down. Every refusal is counted.
   absl::StatusOr<Submission> Submit(JobSpec spec, const std::shared_ptr<Waiter>& waiter = nullptr);
 
+  /// Whether Submit may have to wait for a disk: only where the job, or its request, has a
+  /// name that is to be looked up there.
+  bool MayBlock(const JobSpec& spec) const {
+    return events_.writer() != nullptr && (!spec.id.empty() || spec.request.has_value());
+  }
+
   /// Accepts all of `specs` or none, and answers in their order. Errors as of
   /// Submit.
   absl::StatusOr<std::vector<JobHandle>> SubmitAll(std::vector<JobSpec> specs);
@@ -91,9 +97,8 @@ class Admission {
     std::shared_ptr<LiveJob> added;  // of a new one that was accepted
 
     Kind kind() const { return KindOf(record.work); }
-    bool IsNew(size_t own_index) const {
-      return first == own_index && made_before.live == nullptr && made_before.ended == nullptr;
-    }
+    bool WasMade() const { return made_before.live != nullptr || made_before.ended != nullptr; }
+    bool IsNew(size_t own_index) const { return first == own_index && !WasMade(); }
   };
   using Entries = absl::InlinedVector<Entry, 1>;
   enum class Form : unsigned char { kSingle, kBatch };
@@ -101,7 +106,9 @@ class Admission {
   absl::Status AddEntry(JobSpec spec, Entries& entries);
   // UNAVAILABLE: a new one among them cannot be kept on disk.
   absl::Status CheckStore(const Entries& entries) const;
-  void Unkeep(const std::vector<std::shared_ptr<LiveJob>>& jobs, const std::vector<RequestId>& requests);
+  // The store has answered for new jobs that came in together: has it not kept them they are stopped.
+  void FinishKeeping(const std::vector<std::shared_ptr<LiveJob>>& jobs,
+                     const std::vector<RequestId>& requests, const absl::Status& status);
   absl::Status Accept(Entries& entries, Form form, const std::shared_ptr<Waiter>& waiter);
   absl::Status FindMadeBefore(Entries& entries) ABSL_EXCLUSIVE_LOCKS_REQUIRED(request_ids_.mu());
   // How many of the entries are new, for each pool by its index.

@@ -24,10 +24,15 @@ bool Completion::End(const std::shared_ptr<LiveJob>& job, JobState from, JobStat
       Announce(job, from, ended);
       return;
     }
-    auto forgotten = std::make_shared<JobRecord>(*ended);
-    forgotten->durability = Durability::kMemory;
-    KeepInMemory(forgotten);
-    Announce(job, from, forgotten);
+    // It was never accepted, whatever it has come to.
+    Outcome outcome = *ended->outcome;
+    outcome.result.reset();
+    outcome.error = JobCancelledError(CancelReason::kNotKept);
+    auto refused = std::make_shared<JobRecord>(*ended);
+    refused->state = JobState::kCancelled;
+    refused->outcome = std::make_shared<const Outcome>(std::move(outcome));
+    Announce(job, from, refused);
+    events_.Record(JobEventType::kDeleted, refused, nullptr, refused->outcome->progress);
   });
   return true;
 }
@@ -53,9 +58,11 @@ void Completion::Announce(const std::shared_ptr<LiveJob>& job, JobState from, co
 }
 
 bool Completion::Leave(const std::shared_ptr<LiveJob>& job) {
-  if (job->durability() != Durability::kDisk || !job->Leave()) return false;
+  Waiters waiters;
+  if (job->durability() != Durability::kDisk || !job->Leave(&waiters)) return false;
   timers_.Disarm(*job);
-  table_.Erase(*job);
+  table_.Leave();
+  for (const auto& [key, waiter] : waiters) waiter->OnJobLeft();
   return true;
 }
 

@@ -40,8 +40,8 @@ class Completion {
   void Retried(const JobRecord& job);
 
   /// Takes a job that is kept on disk, and does not run, out of this server: the next one
-  /// goes on with it. Those who wait are not told. Returns false, and does nothing, if it
-  /// runs, or is not kept so, or about to end.
+  /// goes on with it, and those who wait are told so. Returns false, and does nothing, if
+  /// it runs, is not kept so, or is about to end.
   bool Leave(const std::shared_ptr<LiveJob>& job);
 
   /// The last attempt of `job` was interrupted by the server's end.

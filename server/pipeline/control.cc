@@ -57,6 +57,7 @@ absl::StatusOr<std::shared_ptr<LiveJob>> Control::Cancel(const std::string& id) 
   if (job.live == nullptr) return EndedError(id, job.ended->state);
   if (const JobState state = job.live->Snapshot().record.state; IsEnded(state)) return EndedError(id, state);
   Cancel(job.live, CancelReason::kRequested);
+  if (job.live->left()) return ShuttingDownError();
   return job.live;
 }
 
@@ -67,6 +68,10 @@ void Control::Cancel(const std::shared_ptr<LiveJob>& job, CancelReason reason) {
 absl::StatusOr<JobSnapshot> Control::Update(const std::string& id, const JobUpdate& update) {
   JOBPOOL_ASSIGN_OR_RETURN(const JobHandle job, reader_.Find(id));
   if (job.live == nullptr) return EndedError(id, job.ended->state);
+  if (job.live->durability() == Durability::kDisk) {
+    if (const absl::Status health = events_.writer()->health(); !health.ok())
+      return StoreUnavailableError(health);
+  }
   JobSnapshot updated;
   if (update.ChangesPlan()) {
     JOBPOOL_ASSIGN_OR_RETURN(updated, ChangePlan(job.live, update));
@@ -139,7 +144,9 @@ absl::StatusOr<Control::Changed> Control::ChangeRecord(const std::shared_ptr<Liv
   });
   table_.AddBytes(grown - most).IgnoreError();  // it is less
   JOBPOOL_RETURN_IF_ERROR(refused);
-  if (!updated.has_value()) return EndedError(job->id(), job->EndState());
+  if (!updated.has_value()) {
+    return job->left() ? ShuttingDownError() : EndedError(job->id(), job->EndState());
+  }
   return Changed{*std::move(updated), state_before};
 }
 
@@ -180,7 +187,7 @@ absl::Status Control::Delete(const std::string& id) {
 size_t Control::CancelWhere(const std::function<bool(const LiveJob&)>& chosen, CancelReason reason) {
   size_t count = 0;
   for (const std::shared_ptr<LiveJob>& job : table_.All()) {
-    if (!chosen(*job)) continue;
+    if (job->left() || !chosen(*job)) continue;
     Cancel(job, reason);
     ++count;
   }
@@ -202,8 +209,11 @@ void Control::AwaitKept(const std::string& id, StoreWriter::Done done) const {
     done(absl::OkStatus());
     return;
   }
-  events_.writer()->Flush([done = std::move(done)](const absl::Status& status) {
-    done(status.ok() ? status : StoreUnavailableError(status));
+  events_.writer()->Flush([job, done = std::move(done)](const absl::Status& status) {
+    absl::Status kept = status;
+    if (job->keeping() == LiveJob::Keeping::kRefused)
+      kept.Update(absl::UnavailableError("it has refused the job"));
+    done(kept.ok() ? kept : StoreUnavailableError(kept));
   });
 }
 

@@ -166,7 +166,7 @@ void Dispatcher::Enqueue(const std::shared_ptr<LiveJob>& job) {
   }
   executor_->Notify();
   // Who ended it before it was in the queue could not take it out of there.
-  if (IsEnded(job->EndState()) && Withdraw(*job)) Release(1);
+  if (job->IsOver() && Withdraw(*job)) Release(1);
 }
 
 bool Dispatcher::Withdraw(LiveJob& job) {
@@ -178,7 +178,8 @@ bool Dispatcher::Withdraw(LiveJob& job) {
 }
 
 void Dispatcher::CountReady() {
-  const bool none = state_ == PoolState::kPaused || rate_timer_.has_value() || queue_.Next(held_) == nullptr;
+  const bool none = starts_held_ || state_ == PoolState::kPaused || rate_timer_.has_value() ||
+                    queue_.Next(held_) == nullptr;
   ready_.store(none ? 0 : static_cast<int64_t>(queue_.size()));
   if (none && queue_.size() > 0) pass_on_ = true;
 }
@@ -208,6 +209,14 @@ void Dispatcher::SetState(PoolState state) {
   {
     MutexLock lock(mu_);
     state_ = state;
+  }
+  NotifyReady();
+}
+
+void Dispatcher::HoldStarts(bool held) {
+  {
+    MutexLock lock(mu_);
+    starts_held_ = held;
   }
   NotifyReady();
 }
@@ -353,7 +362,8 @@ bool Dispatcher::RunOne(RegisteredThread& worker) {
   std::optional<Timer::Id> timeout;
   if (const absl::Duration limit = job->Timeout(); limit != absl::InfiniteDuration()) {
     timeout = to_.timer.At(Later(clock_.Monotonic(), limit), [this, job, control] {
-      const Asked asked = job->AskToEnd(CancelReason::kTimeout, clock_.Now(), control.get());
+      const Asked asked =
+          job->AskToEnd(CancelReason::kTimeout, clock_.Now(), control.get(), to_.events.writer());
       if (asked.attempt != nullptr) SetGraceTimer(job, control);
     });
   }
@@ -417,26 +427,24 @@ bool Dispatcher::TryRetry(const std::shared_ptr<LiveJob>& job, const RunControl&
 bool Dispatcher::TryInterrupt(const std::shared_ptr<LiveJob>& job, const RunControl& control,
                               const Outcome& outcome, ResourceUsage usage) {
   if (job->daemon() || job->durability() != Durability::kDisk) return false;
-  const bool changed = to_.table.Change(*job, [&] {
-    return job->Interrupt(control, outcome.end_time, usage, outcome.error, &to_.events);
-  });
+  const bool changed = to_.table.Change(
+      *job, [&] { return job->Interrupt(control, outcome.end_time, usage, outcome.error, &to_.events); });
   if (!changed) return false;
   to_.completion.Interrupted(job->Snapshot().record);
-  to_.completion.Leave(job);
+  // Else the store has just refused it.
+  if (!to_.completion.Leave(job)) Stop(job, CancelReason::kNotKept);
   return true;
 }
 
 void Dispatcher::Leave(const std::shared_ptr<LiveJob>& job) {
-  if (!to_.completion.Leave(job)) return;
-  Withdraw(*job);
-  Release(1);
+  if (to_.completion.Leave(job) && Withdraw(*job)) Release(1);
 }
 
 void Dispatcher::Stop(const std::shared_ptr<LiveJob>& job, CancelReason reason) {
   if (reason == CancelReason::kInterrupted) Leave(job);
   for (;;) {
     const absl::Time now = clock_.Now();
-    const Asked asked = job->AskToEnd(reason, now);
+    const Asked asked = job->AskToEnd(reason, now, nullptr, to_.events.writer());
     if (asked.attempt != nullptr) SetGraceTimer(job, asked.attempt);
     if (IsEnded(asked.state) || asked.state == JobState::kRunning) return;
     Outcome outcome;

@@ -128,6 +128,9 @@ class Dispatcher final : public WorkSource, public HeldUp {
   /// ends.
   void SetLastReadyTime(absl::Time time) { last_ready_time_.store(absl::ToUnixNanos(time)); }
 
+  /// No job starts until `held` is false; the pool's state says nothing of it.
+  void HoldStarts(bool held);
+
   void Pause() { SetState(PoolState::kPaused); }
   void Resume() { SetState(PoolState::kActive); }
   void Drain() { SetState(PoolState::kDraining); }
@@ -186,6 +189,7 @@ class Dispatcher final : public WorkSource, public HeldUp {
   mutable Mutex mu_;
   PoolOptions options_ ABSL_GUARDED_BY(mu_);
   PoolState state_ ABSL_GUARDED_BY(mu_) = PoolState::kActive;
+  bool starts_held_ ABSL_GUARDED_BY(mu_) = false;
   JobQueue queue_ ABSL_GUARDED_BY(mu_);
   KindSet held_ ABSL_GUARDED_BY(mu_);  // kinds that may not start at the moment
   RateLimiter starts_ ABSL_GUARDED_BY(mu_);

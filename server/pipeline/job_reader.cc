@@ -25,8 +25,17 @@ JobSnapshot ListedJob::Snapshot() const {
 void JobHandle::Await(const std::shared_ptr<Waiter>& waiter) const {
   if (live == nullptr) {
     waiter->OnJobEnd(ended);
-  } else if (!live->AddWaiter(waiter)) {
-    waiter->OnJobEnd(std::make_shared<const JobRecord>(live->Snapshot().record));
+    return;
+  }
+  switch (live->AddWaiter(waiter)) {
+    case LiveJob::Await::kAdded:
+      break;
+    case LiveJob::Await::kEnded:
+      waiter->OnJobEnd(std::make_shared<const JobRecord>(live->Snapshot().record));
+      break;
+    case LiveJob::Await::kLeft:
+      waiter->OnJobLeft();
+      break;
   }
 }
 

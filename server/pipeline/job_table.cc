@@ -11,23 +11,25 @@
 
 namespace jobpool {
 
-absl::Status JobTable::Insert(absl::Span<const std::shared_ptr<LiveJob>> jobs, const JobStore* store,
+absl::Status JobTable::Insert(absl::Span<const std::shared_ptr<LiveJob>> jobs, const Lookup* lookup,
                               size_t* taken, const std::function<void()>& last) {
   int64_t bytes = 0;
+  std::vector<const LiveJob*> reserved;
   for (size_t i = 0; i < jobs.size(); ++i) {
     bytes += jobs[i]->GivenBytes();
-    if (store == nullptr) continue;
-    if (absl::Status reserved = Reserve(jobs[i]->id(), *store); !reserved.ok()) {
+    if (lookup == nullptr || !lookup->is_looked_up(i)) continue;
+    if (absl::Status free = Reserve(jobs[i]->id(), lookup->store); !free.ok()) {
       if (taken != nullptr) *taken = i;
-      Unreserve(jobs.first(i));
-      return reserved;
+      Unreserve(reserved);
+      return free;
     }
+    reserved.push_back(jobs[i].get());
   }
   if (absl::Status added = AddBytes(bytes); !added.ok()) {
-    if (store != nullptr) Unreserve(jobs);
+    Unreserve(reserved);
     return added;
   }
-  absl::Status inserted = InsertLocked(jobs, store != nullptr, taken, last);
+  absl::Status inserted = InsertLocked(jobs, reserved, taken, last);
   if (!inserted.ok()) bytes_.fetch_sub(bytes);
   return inserted;
 }
@@ -62,8 +64,8 @@ absl::Status JobTable::Reserve(const std::string& id, const JobStore& store) {
   return ended.ok() ? JobExistsError(JobName(id)) : ended.status();
 }
 
-void JobTable::Unreserve(absl::Span<const std::shared_ptr<LiveJob>> jobs) {
-  for (const auto& job : jobs) {
+void JobTable::Unreserve(absl::Span<const LiveJob* const> jobs) {
+  for (const LiveJob* const job : jobs) {
     Shard& shard = ShardOf(job->id());
     MutexLock lock(shard.mu);
     shard.reserved.erase(job->id());
@@ -72,8 +74,8 @@ void JobTable::Unreserve(absl::Span<const std::shared_ptr<LiveJob>> jobs) {
 
 // Takes the locks of all the shards that it needs, in their order: who sees one of the jobs can see all of
 // them. (Which locks those are is beyond the analysis.)
-absl::Status JobTable::InsertLocked(absl::Span<const std::shared_ptr<LiveJob>> jobs, bool reserved,
-                                    size_t* taken,
+absl::Status JobTable::InsertLocked(absl::Span<const std::shared_ptr<LiveJob>> jobs,
+                                    absl::Span<const LiveJob* const> reserved, size_t* taken,
                                     const std::function<void()>& last) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   ShardSet needed;
   for (const auto& job : jobs) needed.set(ShardIndex(job->id()));
@@ -82,10 +84,9 @@ absl::Status JobTable::InsertLocked(absl::Span<const std::shared_ptr<LiveJob>> j
   }
   absl::Status status;
   size_t inserted = 0;
+  for (const LiveJob* const job : reserved) ShardOf(job->id()).reserved.erase(job->id());
   for (const auto& job : jobs) {
     Shard& shard = ShardOf(job->id());
-    if (reserved) shard.reserved.erase(job->id());
-    if (!status.ok()) continue;
     if (shard.closed) {
       status = ShuttingDownError();
     } else if (shard.reserved.contains(job->id()) || !shard.jobs.insert(job).second) {
@@ -95,6 +96,7 @@ absl::Status JobTable::InsertLocked(absl::Span<const std::shared_ptr<LiveJob>> j
       shard.index.Insert(&job->record());
       ++inserted;
     }
+    if (!status.ok()) break;
   }
   if (status.ok()) {
     size_.fetch_add(inserted);
@@ -145,6 +147,11 @@ void JobTable::Erase(const LiveJob& job, const std::function<void()>& last) {
   bytes_.fetch_sub(job.GivenBytes());
   size_.fetch_sub(1);
   // In this order: once it is closed, the size only falls.
+  if (closed_.load() && size_.load() == 0) AnnounceIfEmpty();
+}
+
+void JobTable::Leave() {
+  size_.fetch_sub(1);
   if (closed_.load() && size_.load() == 0) AnnounceIfEmpty();
 }
 

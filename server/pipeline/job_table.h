@@ -42,15 +42,19 @@ class JobTable {
   JobTable(const JobTable&) = delete;
   JobTable& operator=(const JobTable&) = delete;
 
-  /// Inserts all of `jobs` or none; no one is seen before all can be. `store`, if
-  /// not null, is looked into for the ids too. ALREADY_EXISTS: an id is taken, that
-  /// of the job `*taken`. RESOURCE_EXHAUSTED: they would hold too many bytes.
-  /// UNAVAILABLE: closed. Calls `last`, if given, before anybody can find them.
-  absl::Status Insert(absl::Span<const std::shared_ptr<LiveJob>> jobs, const JobStore* store = nullptr,
+  /// Ids that ended jobs may have too.
+  struct Lookup {
+    const JobStore& store;                     // where those are
+    std::function<bool(size_t)> is_looked_up;  // whether that of the job of an index can be one
+  };
+
+  /// Inserts all of `jobs` or none; no one is seen before all can be. ALREADY_EXISTS: an
+  /// id is taken, that of the job `*taken`. RESOURCE_EXHAUSTED: they would hold too many
+  /// bytes. UNAVAILABLE: closed, or the store cannot be read. Calls `last`, if given,
+  /// before anybody can find them.
+  absl::Status Insert(absl::Span<const std::shared_ptr<LiveJob>> jobs, const Lookup* lookup = nullptr,
                       size_t* taken = nullptr, const std::function<void()>& last = nullptr);
-  absl::Status Insert(const std::shared_ptr<LiveJob>& job, const JobStore* store = nullptr) {
-    return Insert(absl::MakeConstSpan(&job, 1), store);
-  }
+  absl::Status Insert(const std::shared_ptr<LiveJob>& job) { return Insert(absl::MakeConstSpan(&job, 1)); }
 
   /// Inserts jobs of a server before this one, which have been accepted: no bound and no
   /// closing keeps them out. REQUIRES: their ids are free.
@@ -69,6 +73,10 @@ class JobTable {
   /// Calls `last`, if given, under the same lock: who finds the job in the table
   /// has not seen what `last` does. REQUIRES: `job` is in the table.
   void Erase(const LiveJob& job, const std::function<void()>& last = nullptr);
+
+  /// One of its jobs was left to the next server: it can still be found, but does not
+  /// count any more.
+  void Leave();
 
   /// Null: no live job has that id.
   std::shared_ptr<LiveJob> Find(absl::string_view id) const;
@@ -101,6 +109,7 @@ class JobTable {
   /// table is empty: by the thread that erases the last job, or at once.
   void Close(std::function<void()> on_empty);
 
+  /// How many there are that were not left.
   size_t size() const { return size_.load(); }
 
  private:
@@ -134,8 +143,10 @@ class JobTable {
   static size_t ShardIndex(absl::string_view id) { return absl::Hash<absl::string_view>()(id) % kShards; }
   Shard& ShardOf(absl::string_view id) const { return shards_[ShardIndex(id)]; }
   absl::Status Reserve(const std::string& id, const JobStore& store);
-  void Unreserve(absl::Span<const std::shared_ptr<LiveJob>> jobs);
-  absl::Status InsertLocked(absl::Span<const std::shared_ptr<LiveJob>> jobs, bool reserved, size_t* taken,
+  void Unreserve(absl::Span<const LiveJob* const> jobs);
+  // What was reserved is not any more when this returns.
+  absl::Status InsertLocked(absl::Span<const std::shared_ptr<LiveJob>> jobs,
+                            absl::Span<const LiveJob* const> reserved, size_t* taken,
                             const std::function<void()>& last);
   void AnnounceIfEmpty();
 

@@ -9,7 +9,7 @@ void JobTimers::Arm(const std::shared_ptr<LiveJob>& job) {
   // Under the lock, so that of two calls the later one has the last word. Who ends the job disarms it after
   // that: either is seen here, or comes after.
   const JobRecord record = job->Snapshot().record;
-  if (IsEnded(job->EndState())) return;
+  if (job->IsOver()) return;
   Armed armed;
   if (record.state == JobState::kScheduled) {
     armed.ready = timer_.AtTime(record.ReadyTime(), [this, job] { on_ready_(job); });

@@ -86,11 +86,6 @@ JobState LiveJob::EndState() const {
   return Ending() && !left_ ? control_->ending : record_.state;
 }
 
-Durability LiveJob::durability() const {
-  MutexLock lock(mu_);
-  return record_.durability;
-}
-
 uint8_t LiveJob::priority() const {
   MutexLock lock(mu_);
   return record_.priority;
@@ -148,29 +143,32 @@ bool LiveJob::Interrupt(const RunControl& control, absl::Time end_time, Resource
   return true;
 }
 
-bool LiveJob::Leave() {
+bool LiveJob::Leave(Waiters* waiters) {
   MutexLock lock(mu_);
   if (Ending() || IsEnded(record_.state) || record_.state == JobState::kRunning) return false;
+  if (keeping_ == Keeping::kRefused) return false;
   left_ = true;
+  if (waiters_ != nullptr) *waiters = std::move(*std::exchange(waiters_, nullptr));
   return true;
 }
 
-void LiveJob::GiveUpKeeping() {
-  MutexLock lock(mu_);
-  record_.durability = Durability::kMemory;
-}
-
-Asked LiveJob::AskToEnd(CancelReason reason, absl::Time now, const RunControl* attempt) {
+Asked LiveJob::AskToEnd(CancelReason reason, absl::Time now, const RunControl* attempt, StoreWriter* writer) {
   MutexLock lock(mu_);
   if (Ending()) return {left_ ? JobState::kCancelled : control_->ending, nullptr};
   if (record_.state != JobState::kRunning) return {record_.state, nullptr};
   if (attempt != nullptr && attempt != control_.get()) return {record_.state, nullptr};
   const bool first = !control_->cancel.cancelled();
   control_->cancel.Cancel(reason);
-  if (!first) return {record_.state, nullptr};
-  record_.attempts.back().stop_steps.push_back({StopStep::Action::kAsked, now});
-  ++record_.revision;
-  return {record_.state, control_};
+  std::vector<StopStep>& steps = record_.attempts.back().stop_steps;
+  if (first) steps.push_back({StopStep::Action::kAsked, now});
+  const CancelReason effective = control_->cancel.reason();
+  const bool for_good = effective == CancelReason::kRequested || effective == CancelReason::kCallerGone;
+  const bool for_good_now = for_good && !std::exchange(steps.front().for_good, true);
+  if (first) ++record_.revision;  // the rest is not shown
+  if (for_good_now && writer != nullptr && record_.durability == Durability::kDisk) {
+    writer->Change(std::make_shared<const JobRecord>(record_));
+  }
+  return {record_.state, first ? control_ : nullptr};
 }
 
 uint64_t LiveJob::MarkAbandoned(absl::Time now) {
@@ -180,13 +178,14 @@ uint64_t LiveJob::MarkAbandoned(absl::Time now) {
   return record_.attempts.back().thread_id;
 }
 
-bool LiveJob::AddWaiter(std::shared_ptr<Waiter> waiter) {
+LiveJob::Await LiveJob::AddWaiter(std::shared_ptr<Waiter> waiter) {
   MutexLock lock(mu_);
-  if (IsEnded(record_.state)) return false;
+  if (IsEnded(record_.state)) return Await::kEnded;
+  if (left_) return Await::kLeft;
   if (waiters_ == nullptr) waiters_ = std::make_unique<Waiters>();
   const Waiter* const key = waiter.get();
   waiters_->emplace(key, std::move(waiter));
-  return true;
+  return Await::kAdded;
 }
 
 void LiveJob::RemoveWaiter(const Waiter* waiter) {

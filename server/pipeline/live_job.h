@@ -24,6 +24,9 @@ class Waiter {
   /// `job`'s record is final. Called on the thread that ended the job, without
   /// locks held: be short, do not block.
   virtual void OnJobEnd(const EndedJob& job) = 0;
+
+  /// In place of that, as it: the server shuts down, and the job is left to the next one.
+  virtual void OnJobLeft() = 0;
 };
 
 /// By address, so that one of very many is found at once.
@@ -80,8 +83,7 @@ class LiveJob {
   bool daemon() const ABSL_NO_THREAD_SAFETY_ANALYSIS { return record_.daemon; }
   absl::Time create_time() const ABSL_NO_THREAD_SAFETY_ANALYSIS { return record_.create_time; }
   Kind kind() const { return KindOf(work()); }
-  /// MEMORY also once the store has refused it.
-  Durability durability() const;
+  Durability durability() const ABSL_NO_THREAD_SAFETY_ANALYSIS { return record_.durability; }
 
   uint8_t priority() const;
   absl::Time ReadyTime() const;
@@ -142,15 +144,27 @@ class LiveJob {
   }
 
   /// From now on nothing changes the job any more: another server will go on with it.
-  /// Returns false, and does nothing, if it runs, has ended or is about to.
-  bool Leave();
+  /// Returns false, and does nothing, if it runs, was refused, has ended or is about to.
+  /// `waiters`: those that wait for it; nobody can be added any more.
+  bool Leave(Waiters* waiters);
 
-  /// The store has refused it: it is kept in memory from now on.
-  void GiveUpKeeping();
+  /// Whether the job, as it was accepted, is in the store that its durability asks for.
+  enum class Keeping : unsigned char { kPending, kKept, kRefused };
+  Keeping keeping() const {
+    MutexLock lock(mu_);
+    return keeping_;
+  }
+  void SetKeeping(Keeping keeping) {
+    MutexLock lock(mu_);
+    keeping_ = keeping;
+  }
 
   /// Asks a RUNNING job to end, and says so on its attempt; in any other state
-  /// nothing is done. `attempt`: only if that is the one that runs; null: any.
-  Asked AskToEnd(CancelReason reason, absl::Time now, const RunControl* attempt = nullptr);
+  /// nothing is done. `attempt`: only if that is the one that runs; null: any. `writer`:
+  /// of the store that keeps it; null: none does. There it is said if the job shall
+  /// not be run again.
+  Asked AskToEnd(CancelReason reason, absl::Time now, const RunControl* attempt = nullptr,
+                 StoreWriter* writer = nullptr);
 
   /// Says on the attempt that it was abandoned. Returns the id of its thread.
   /// REQUIRES: it has been decided by the caller.
@@ -166,9 +180,17 @@ class LiveJob {
   /// it is in.
   JobState EndState() const;
 
-  /// Returns false, and does not add, if the job has ended. REQUIRES: `waiter`
-  /// was not added to this job before.
-  bool AddWaiter(std::shared_ptr<Waiter> waiter);
+  /// Whether it cannot start any more: it has ended, is about to, or was left.
+  bool IsOver() const {
+    MutexLock lock(mu_);
+    return IsEnded(record_.state) || Ending();
+  }
+
+  /// What became of a wish to wait: the waiter will be told, or is too late.
+  enum class Await : unsigned char { kAdded, kEnded, kLeft };
+
+  /// REQUIRES: `waiter` was not added to this job before.
+  Await AddWaiter(std::shared_ptr<Waiter> waiter);
   void RemoveWaiter(const Waiter* waiter);
 
  private:
@@ -181,6 +203,7 @@ class LiveJob {
 
   mutable Mutex mu_;
   bool left_ ABSL_GUARDED_BY(mu_) = false;
+  Keeping keeping_ ABSL_GUARDED_BY(mu_) = Keeping::kPending;
   JobRecord record_ ABSL_GUARDED_BY(mu_);
   std::unique_ptr<Waiters> waiters_ ABSL_GUARDED_BY(mu_);  // null: none
   // Of a job that is RUNNING or about to end.

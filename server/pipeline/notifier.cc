@@ -44,8 +44,18 @@ std::shared_ptr<Join> Join::Start(Timer& timer, std::vector<JobHandle> jobs, Mod
 void Join::Register(std::optional<MonotonicTime> deadline) {
   int64_t ended = 0;
   missing_.store(static_cast<int64_t>(live_.size()) + 1);
+  can_end_.store(static_cast<int64_t>(live_.size()));
   for (LiveJob* job : live_) {
-    if (!job->AddWaiter(shared_from_this())) ++ended;
+    switch (job->AddWaiter(shared_from_this())) {
+      case LiveJob::Await::kAdded:
+        break;
+      case LiveJob::Await::kEnded:
+        ++ended;
+        break;
+      case LiveJob::Await::kLeft:
+        OnJobLeft();
+        break;
+    }
   }
   if (mode_ == Mode::kAny) {
     // From here on one end is enough; those that came while registering count.
@@ -53,16 +63,16 @@ void Join::Register(std::optional<MonotonicTime> deadline) {
     ended = static_cast<int64_t>(live_.size()) - 1 + (one ? 1 : 0);
   }
   if (missing_.fetch_sub(ended + 1) - (ended + 1) <= 0) {
-    Finish(/*timed_out=*/false, /*call_done=*/true);
+    Finish(Result::kEnded, /*call_done=*/true);
     return;
   }
   if (!deadline.has_value()) return;
   if (*deadline <= timer_.Now()) {  // a mere look
-    Finish(/*timed_out=*/true, /*call_done=*/true);
+    Finish(Result::kTimedOut, /*call_done=*/true);
     return;
   }
   const Timer::Id id =
-      timer_.At(*deadline, [self = shared_from_this()] { self->Finish(/*timed_out=*/true, true); });
+      timer_.At(*deadline, [self = shared_from_this()] { self->Finish(Result::kTimedOut, true); });
   {
     MutexLock lock(mu_);
     timeout_ = id;
@@ -70,13 +80,18 @@ void Join::Register(std::optional<MonotonicTime> deadline) {
   if (finished_.load()) timer_.Cancel(id);
 }
 
-void Join::Abandon() { Finish(/*timed_out=*/false, /*call_done=*/false); }
+void Join::Abandon() { Finish(Result::kEnded, /*call_done=*/false); }
 
 void Join::OnJobEnd(const EndedJob&) {
-  if (missing_.fetch_sub(1) - 1 == 0) Finish(/*timed_out=*/false, /*call_done=*/true);
+  if (missing_.fetch_sub(1) - 1 == 0) Finish(Result::kEnded, /*call_done=*/true);
 }
 
-void Join::Finish(bool timed_out, bool call_done) {
+void Join::OnJobLeft() {
+  const int64_t can_end = can_end_.fetch_sub(1) - 1;
+  if (mode_ == Mode::kAll || (can_end == 0 && !has_ended_)) Finish(Result::kLeft, /*call_done=*/true);
+}
+
+void Join::Finish(Result result, bool call_done) {
   if (finished_.exchange(true)) return;
   const std::shared_ptr<Join> self = shared_from_this();
   {
@@ -84,7 +99,7 @@ void Join::Finish(bool timed_out, bool call_done) {
     if (timeout_.has_value()) timer_.Cancel(*timeout_);
   }
   for (LiveJob* job : live_) job->RemoveWaiter(this);
-  if (call_done) done_(timed_out);
+  if (call_done) done_(result);
 }
 
 absl::StatusOr<std::shared_ptr<Join>> Notifier::Wait(const std::vector<std::string>& ids, Join::Mode mode,
@@ -101,7 +116,7 @@ absl::StatusOr<std::shared_ptr<Join>> Notifier::Wait(const std::vector<std::stri
   // Counted out when the last reference to the join, and so this, goes.
   const std::shared_ptr<void> counted(nullptr, [waits = waits_, added](void*) { waits->fetch_sub(added); });
   return Join::Start(timer_, std::move(jobs), mode, deadline,
-                     [counted, done = std::move(done)](bool timed_out) { done(timed_out); });
+                     [counted, done = std::move(done)](Join::Result result) { done(result); });
 }
 
 }  // namespace jobpool

@@ -15,15 +15,16 @@
 
 namespace jobpool {
 
-/// Waits for several jobs at once. Ends exactly once, by the jobs' ends, by time
-/// or by Abandon, and then says so.
+/// Waits for several jobs at once. Ends exactly once, by the jobs' ends, by time, because
+/// they are left to the next server, or by Abandon, and then says so.
 class Join final : public Waiter, public std::enable_shared_from_this<Join> {
  public:
   enum class Mode : unsigned char { kAll, kAny };
+  enum class Result : unsigned char { kEnded, kTimedOut, kLeft };
 
   /// Called once, not if abandoned, possibly before Start returns; on the thread
   /// that ended the last job, or on the timer's: be short, do not block.
-  using Done = std::function<void(bool timed_out)>;
+  using Done = std::function<void(Result result)>;
 
   /// Waits for `jobs`, at most until `deadline` (without one for ever). `timer`
   /// outlives the join.
@@ -36,6 +37,7 @@ class Join final : public Waiter, public std::enable_shared_from_this<Join> {
   const std::vector<JobHandle>& jobs() const { return jobs_; }
 
   void OnJobEnd(const EndedJob& job) override;
+  void OnJobLeft() override;
 
  private:
   friend class Notifier;
@@ -43,7 +45,7 @@ class Join final : public Waiter, public std::enable_shared_from_this<Join> {
   Join(Timer& timer, std::vector<JobHandle> jobs, Mode mode, Done done);
 
   void Register(std::optional<MonotonicTime> deadline);
-  void Finish(bool timed_out, bool call_done);
+  void Finish(Result result, bool call_done);
 
   // Constant after construction.
   Timer& timer_;
@@ -55,6 +57,8 @@ class Join final : public Waiter, public std::enable_shared_from_this<Join> {
 
   // How many ends are to come before it is satisfied.
   std::atomic<int64_t> missing_{0};
+  // How many can still end here.
+  std::atomic<int64_t> can_end_{0};
   std::atomic<bool> finished_{false};
 
   Mutex mu_;

@@ -92,8 +92,12 @@ void Pipeline::Stop() {
   watches_.Stop();
 }
 
-void Pipeline::set_on_store_health(std::function<void(const absl::Status&)> on_health) {
+void Pipeline::set_on_store_health(std::function<void()> on_health) {
   if (writer_ != nullptr) writer_->set_on_health(std::move(on_health));
+}
+
+absl::Status Pipeline::store_health() const {
+  return writer_ != nullptr ? writer_->health() : absl::OkStatus();
 }
 
 absl::Status Pipeline::Recover() {
@@ -106,9 +110,10 @@ absl::Status Pipeline::Recover() {
       request_ids_.Restore(request.key, request.job_id, request.expire_time);
     }
   }
-  for (const auto& pool : pools_.all()) pool->Pause();
+  for (const auto& pool : pools_.all()) pool->HoldStarts(true);
   table_.Restore(found.jobs);
   for (const auto& job : found.jobs) pools_.Find(job->pool())->Restore(job);
+  for (const size_t i : found.cancelled) control_.Cancel(found.jobs[i], CancelReason::kRequested);
   if (!found.jobs.empty() || !found.requests.empty()) {
     Log().info("recovered jobs={} interrupted={} request_ids={}", found.jobs.size(), found.interrupted,
                found.requests.size());
@@ -118,7 +123,7 @@ absl::Status Pipeline::Recover() {
 
 void Pipeline::ResumeRecovered() {
   if (disk_ == nullptr) return;
-  for (const auto& pool : pools_.all()) pool->Resume();
+  for (const auto& pool : pools_.all()) pool->HoldStarts(false);
 }
 
 }  // namespace jobpool

@@ -87,9 +87,10 @@ class Pipeline {
   /// What was recovered may start.
   void ResumeRecovered();
 
-  /// Is told when the store refuses, and when it does not any more; see StoreWriter. To be
-  /// called before any job is accepted.
-  void set_on_store_health(std::function<void(const absl::Status&)> on_health);
+  /// Not OK: the disk refuses, or takes too long.
+  absl::Status store_health() const;
+  /// Is told when that has become another; see StoreWriter. To be called before Recover.
+  void set_on_store_health(std::function<void()> on_health);
 
   /// REQUIRES: each of `pools` names one that there is.
   void Reconfigure(const std::vector<PoolOptions>& pools, const KindOptionsByKind& kinds,

@@ -44,11 +44,16 @@ absl::StatusOr<Recovered> ReadRecovered(const JobStore& store, const PoolSet& po
       }
       record.pool = pool->name();
       if (record.state == JobState::kRunning) {
+        const std::vector<StopStep>& steps = record.attempts.back().stop_steps;
+        const bool cancelled =
+            std::any_of(steps.begin(), steps.end(), [](const StopStep& step) { return step.for_good; });
         record.Interrupt(std::max(now, record.attempts.back().start_time), {},
                          JobCancelledError(CancelReason::kInterrupted));
         ++found.interrupted;
+        if (cancelled) found.cancelled.push_back(found.jobs.size());
       }
       found.jobs.push_back(std::make_shared<LiveJob>(std::move(record)));
+      found.jobs.back()->SetKeeping(LiveJob::Keeping::kKept);
     }
   }
   if (!missing.empty()) return PoolsMissingError(missing);

@@ -19,6 +19,8 @@ struct Recovered {
   /// interrupted, by `now` at the latest, and do not count.
   std::vector<std::shared_ptr<LiveJob>> jobs;
   size_t interrupted = 0;  // of them
+  /// Indexes of those that were asked to end, and had not yet.
+  std::vector<size_t> cancelled;
   /// By expire time.
   std::vector<MadeRequest> requests;
   uint64_t last_number = 0;

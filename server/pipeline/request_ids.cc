@@ -32,13 +32,28 @@ absl::Status RequestIds::CheckRoom(size_t count) {
 }
 
 void RequestIds::Remember(const RequestKey& request, std::string job_id) {
-  entries_.emplace(request.id, Entry{request.payload, std::move(job_id)});
-  expiry_.emplace_back(Later(clock_.Monotonic(), kRequestIdLifetime), request.id);
+  Add(request, std::move(job_id), Later(clock_.Monotonic(), kRequestIdLifetime));
 }
 
 void RequestIds::Restore(const RequestKey& request, std::string job_id, absl::Time expire_time) {
-  entries_.emplace(request.id, Entry{request.payload, std::move(job_id)});
-  expiry_.emplace_back(Later(clock_.Monotonic(), expire_time - clock_.Now()), request.id);
+  Add(request, std::move(job_id), Later(clock_.Monotonic(), expire_time - clock_.Now()));
+}
+
+void RequestIds::Add(const RequestKey& request, std::string job_id, MonotonicTime expire_time) {
+  entries_.emplace(request.id, Entry{request.payload, std::move(job_id), expire_time});
+  expiry_.emplace_back(expire_time, request.id);
+}
+
+void RequestIds::Forget(const RequestId& id) {
+  entries_.erase(id);
+  if (expiry_.size() <= 2 * entries_.size() + kBatch) return;
+  std::deque<std::pair<MonotonicTime, RequestId>> kept;
+  for (const auto& [expire_time, remembered] : expiry_) {
+    const auto found = entries_.find(remembered);
+    if (found != entries_.end() && found->second.expire_time == expire_time)
+      kept.emplace_back(expire_time, remembered);
+  }
+  expiry_.swap(kept);
 }
 
 void RequestIds::ForgetExpired() {
@@ -49,7 +64,8 @@ void RequestIds::ForgetExpired() {
 void RequestIds::ForgetExpiredLocked() {
   const MonotonicTime now = clock_.Monotonic();
   for (int n = 0; n < kBatch && !expiry_.empty() && expiry_.front().first <= now; ++n) {
-    entries_.erase(expiry_.front().second);
+    const auto found = entries_.find(expiry_.front().second);
+    if (found != entries_.end() && found->second.expire_time == expiry_.front().first) entries_.erase(found);
     expiry_.pop_front();
   }
 }

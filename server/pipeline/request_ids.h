@@ -43,7 +43,7 @@ class RequestIds {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   /// Its job was not kept.
-  void Forget(const RequestId& id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { entries_.erase(id); }
+  void Forget(const RequestId& id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   /// Those beyond the bound stay until their time is over.
   void set_max_ids(size_t max_ids) {
@@ -58,8 +58,11 @@ class RequestIds {
   struct Entry {
     Fingerprint payload;
     std::string job_id;
+    MonotonicTime expire_time;
   };
 
+  void Add(const RequestKey& request, std::string job_id, MonotonicTime expire_time)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ForgetExpiredLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const Clock& clock_;
@@ -67,7 +70,7 @@ class RequestIds {
   Mutex mu_;
   size_t max_ids_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<RequestId, Entry> entries_ ABSL_GUARDED_BY(mu_);
-  // In the order of their coming, which is that of their expiry.
+  // In the order of their coming, which is that of their expiry; with some that were forgotten before that.
   std::deque<std::pair<MonotonicTime, RequestId>> expiry_ ABSL_GUARDED_BY(mu_);
 };
 

@@ -4,13 +4,15 @@
 
 #include <spdlog/spdlog.h>
 
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/str_cat.h"
 #include "server/base/clock.h"
 #include "server/telemetry/log.h"
 
 namespace jobpool {
 namespace {
 
-// In one commit, but for those that belong together.
+// In one commit.
 constexpr size_t kMaxBatch = 10'000;
 // Between two tries while the store refuses.
 constexpr absl::Duration kPause = absl::Milliseconds(250);
@@ -19,10 +21,13 @@ constexpr size_t kDeletedAtOnce = 200;
 
 }  // namespace
 
-StoreWriter::StoreWriter(JobStore& store, ThreadRegistry& registry, StoreMetrics& metrics)
+StoreWriter::StoreWriter(JobStore& store, ThreadRegistry& registry, StoreMetrics& metrics,
+                         absl::Duration max_commit_time)
     : store_(store),
       registry_(registry),
       metrics_(metrics),
+      max_commit_time_(max_commit_time),
+      max_batch_(kMaxBatch),
       committer_([this] { CommitAll(); }),
       caller_([this] { CallBackAll(); }) {
   MutexLock lock(mu_);
@@ -36,16 +41,28 @@ absl::Status StoreWriter::health() const {
   return health_;
 }
 
-void StoreWriter::set_on_health(std::function<void(const absl::Status&)> on_health) {
+void StoreWriter::set_on_health(std::function<void()> on_health) {
+  MutexLock lock(mu_);
   on_health_ = std::move(on_health);
 }
 
-void StoreWriter::Create(std::vector<JobWrite> jobs, Done refused) {
+void StoreWriter::CheckHealth() {
+  {
+    MutexLock lock(mu_);
+    if (!commit_start_.has_value() || Clock::Real().Monotonic() < Later(*commit_start_, max_commit_time_))
+      return;
+  }
+  // Should it be done just now, the next look at the store mends that.
+  SetHealth(absl::UnavailableError(
+      absl::StrCat("a commit takes more than ", absl::FormatDuration(max_commit_time_))));
+}
+
+void StoreWriter::Create(std::vector<JobWrite> jobs, Done done) {
   MutexLock lock(mu_);
   for (JobWrite& job : jobs) Add({Type::kCreate, true, std::move(job), nullptr});
   if (jobs.empty()) return;
   pending_.back().more_follow = false;
-  pending_.back().done = std::move(refused);
+  pending_.back().done = std::move(done);
 }
 
 void StoreWriter::Change(std::shared_ptr<const JobRecord> job) {
@@ -71,7 +88,7 @@ void StoreWriter::Add(Write write) {
 
 void StoreWriter::AwaitRoom() {
   MutexLock lock(mu_);
-  while (pending_.size() > kRoom && !released_) room_.Wait(mu_);
+  while (!HasRoom() && !released_) room_.Wait(mu_);
 }
 
 void StoreWriter::Release() {
@@ -112,14 +129,12 @@ void StoreWriter::CommitAll() {
       if (stopping_ && pending_.empty()) break;
     }
     thread.SetRunning(true);
-    Writes batch = TakeBatch();
-    const absl::Status status = CommitBatch(batch);
-    Sort(std::move(batch), status);
-    SetHealth(status);
-    if (status.ok()) DeleteSomeExpired();
+    CommitSome();
+    const bool healthy = health().ok();
+    if (healthy) DeleteSomeExpired();
     thread.SetRunning(false);
     MutexLock lock(mu_);
-    if (stopping_ && !status.ok()) break;
+    if (stopping_ && !healthy) break;
   }
   MutexLock lock(mu_);
   for (Write& write : pending_) {
@@ -157,12 +172,42 @@ void StoreWriter::DeleteSomeExpired() {
 StoreWriter::Writes StoreWriter::TakeBatch() {
   MutexLock lock(mu_);
   Writes batch;
-  while (!pending_.empty() &&
-         (batch.size() < kMaxBatch || batch.back().more_follow)) {
+  while (!pending_.empty() && (batch.size() < max_batch_ || batch.back().more_follow)) {
     batch.push_back(std::move(pending_.front()));
     pending_.pop_front();
   }
   return batch;
+}
+
+// Where one of them is at fault it is found by halves, and the others are kept.
+void StoreWriter::CommitSome() {
+  Writes batch = TakeBatch();
+  const absl::Status status = CommitBatch(batch);
+  const bool one_at_fault = absl::IsAlreadyExists(status);
+  if (one_at_fault && !IsOne(batch)) {
+    max_batch_ = std::max<size_t>(std::min(max_batch_, batch.size()) / 2, 1);
+    MutexLock lock(mu_);
+    PutBack(std::move(batch));
+    return;
+  }
+  if (one_at_fault) {
+    Log().error("write refused job=jobs/{} error=\"{}\"", batch.front().write.job->id,
+                std::string(status.message()));
+  }
+  max_batch_ = std::min(2 * max_batch_, kMaxBatch);
+  Sort(std::move(batch), status);
+  SetHealth(one_at_fault ? absl::OkStatus() : status);
+}
+
+bool StoreWriter::IsOne(const Writes& batch) {
+  return std::all_of(batch.begin(), batch.end() - 1, [](const Write& write) { return write.more_follow; });
+}
+
+void StoreWriter::PutBack(Writes writes) {
+  while (!writes.empty()) {
+    pending_.push_front(std::move(writes.back()));
+    writes.pop_back();
+  }
 }
 
 absl::Status StoreWriter::CommitBatch(const Writes& batch) {
@@ -177,9 +222,17 @@ absl::Status StoreWriter::CommitBatch(const Writes& batch) {
     }
   }
   const MonotonicTime start = Clock::Real().Monotonic();
+  {
+    MutexLock lock(mu_);
+    commit_start_ = start;
+  }
   const absl::Status status = !writes.empty() ? store_.Commit(writes)
                               : refuses       ? store_.CheckWritable()
                                               : absl::OkStatus();
+  {
+    MutexLock lock(mu_);
+    commit_start_.reset();
+  }
   if (!status.ok()) {
     metrics_.Failed();
   } else if (!writes.empty()) {
@@ -196,23 +249,24 @@ void StoreWriter::Sort(Writes batch, const absl::Status& status) {
     }
   }
   Writes again;
+  const bool try_again = !status.ok() && !absl::IsAlreadyExists(status);
   for (Write& write : batch) {
     const bool refused = write.type != Type::kFlush && refused_.contains(write.write.job->number);
     switch (write.type) {
       case Type::kCreate:
-        if (!status.ok() && write.done != nullptr) told_.emplace_back(std::move(write.done), status);
+        if (write.done != nullptr) told_.emplace_back(std::move(write.done), status);
         break;
       case Type::kChange:
-        if (!status.ok() && !refused) again.push_back(std::move(write));
+        if (try_again && !refused) again.push_back(std::move(write));
         break;
       case Type::kEnd:
         if (refused) {
           refused_.erase(write.write.job->number);
           told_.emplace_back(std::move(write.done), absl::UnavailableError("the job was not stored"));
-        } else if (status.ok()) {
-          told_.emplace_back(std::move(write.done), status);
-        } else {
+        } else if (try_again) {
           again.push_back(std::move(write));
+        } else {
+          told_.emplace_back(std::move(write.done), status);
         }
         break;
       case Type::kFlush:
@@ -220,29 +274,47 @@ void StoreWriter::Sort(Writes batch, const absl::Status& status) {
         break;
     }
   }
-  while (!again.empty()) {
-    pending_.push_front(std::move(again.back()));
-    again.pop_back();
-  }
+  PutBack(std::move(again));
+  if (try_again) DropOutdated();
   if (!told_.empty()) told_changed_.NotifyAll();
-  if (pending_.size() <= kRoom) room_.NotifyAll();
+  if (HasRoom()) room_.NotifyAll();
+}
+
+void StoreWriter::DropOutdated() {
+  absl::flat_hash_map<uint64_t, Write*> first_of_job;
+  Writes kept;
+  for (Write& write : pending_) {
+    if (write.type == Type::kChange || write.type == Type::kEnd) {
+      Write*& first = first_of_job[write.write.job->number];
+      if (first != nullptr) {
+        *first = std::move(write);
+        continue;
+      }
+      first = &kept.emplace_back(std::move(write));  // stays there as others are added
+    } else {
+      kept.push_back(std::move(write));
+    }
+  }
+  pending_.swap(kept);
 }
 
 void StoreWriter::SetHealth(const absl::Status& status) {
+  std::function<void()> on_health;
   {
     MutexLock lock(mu_);
     if (health_ == status) return;
     const bool known = !health_.ok() && !status.ok();  // another reason
     health_ = status;
     if (known) return;
+    metrics_.SetWritable(status.ok());
+    on_health = on_health_;
   }
-  metrics_.SetWritable(status.ok());
   if (status.ok()) {
     Log().info("the store can be written again");
   } else {
     Log().error("the store cannot be written error=\"{}\"", std::string(status.message()));
   }
-  if (on_health_) on_health_(status);
+  if (on_health) on_health();
 }
 
 void StoreWriter::CallBackAll() {
@@ -259,6 +331,7 @@ void StoreWriter::CallBackAll() {
       while (told_.empty() && !committed_all_) told_changed_.Wait(mu_);
       if (told_.empty()) return;
       told.swap(told_);
+      if (HasRoom()) room_.NotifyAll();
     }
     thread.SetRunning(true);
     for (auto& [done, status] : told) {

@@ -12,6 +12,7 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
+#include "server/base/clock.h"
 #include "server/base/mutex.h"
 #include "server/store/job_store.h"
 #include "server/telemetry/store_metrics.h"
@@ -25,30 +26,36 @@ namespace jobpool {
 /// the writes, while the next commit is under way.
 ///
 /// What the store refuses is forgotten if it is a new job, whose caller is told; the
-/// changes and ends of jobs that it has are tried until it takes them. Thread-safe. No
-/// lock of its own is held when it calls back.
+/// changes and ends of jobs that it has are tried until it takes them, the last of each
+/// job alone. Thread-safe. No lock of its own is held when it calls back.
 class StoreWriter {
  public:
   using Done = std::function<void(const absl::Status&)>;
 
-  /// How many writes may wait before AwaitRoom waits.
+  /// How many writes and calls back may wait before AwaitRoom waits.
   static constexpr size_t kRoom = 20'000;
+  static constexpr absl::Duration kMaxCommitTime = absl::Seconds(5);
 
-  /// All outlive it.
-  StoreWriter(JobStore& store, ThreadRegistry& registry, StoreMetrics& metrics);
+  /// All outlive it. `max_commit_time`: a commit that takes longer says that the store
+  /// cannot be written.
+  StoreWriter(JobStore& store, ThreadRegistry& registry, StoreMetrics& metrics,
+              absl::Duration max_commit_time = kMaxCommitTime);
   /// As Stop.
   ~StoreWriter();
 
-  /// Not OK, UNAVAILABLE: the last commit has failed.
+  /// Not OK: the last commit has failed, or takes too long.
   absl::Status health() const;
 
-  /// Is told, on the thread that commits, when health() has become another; to be set
-  /// before anything is written.
-  void set_on_health(std::function<void(const absl::Status&)> on_health);
+  /// Is told when health() has become another, on the thread that commits or that of
+  /// CheckHealth; to be set before anything is written.
+  void set_on_health(std::function<void()> on_health);
 
-  /// Keeps new jobs, all or none. `refused` is called only if they are not kept; what
-  /// else is written of them is dropped then.
-  void Create(std::vector<JobWrite> jobs, Done refused);
+  /// To be called from time to time: finds commits that take too long.
+  void CheckHealth();
+
+  /// Keeps new jobs, all or none. Not OK: they are not kept, and what else is written of
+  /// them is dropped.
+  void Create(std::vector<JobWrite> jobs, Done done);
 
   /// Keeps a job as it is now. To be called in the order of its changes.
   void Change(std::shared_ptr<const JobRecord> job);
@@ -85,18 +92,28 @@ class StoreWriter {
   void Add(Write write) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CommitAll();
   void CallBackAll();
-  bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return !pending_.empty() || expired_by_.has_value(); }
+  bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return !pending_.empty() || expired_by_.has_value();
+  }
   void DeleteSomeExpired();
   Writes TakeBatch();
   absl::Status CommitBatch(const Writes& batch);
+  void CommitSome();
+  // Whether all in it belong together.
+  static bool IsOne(const Writes& batch);
+  void PutBack(Writes writes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // What becomes of a batch: those to call back go to told_, those to try again to pending_.
   void Sort(Writes batch, const absl::Status& status);
+  // Of the changes of a job that wait for a store that takes them, the last says it all: where the first is,
+  // since others may have been told that they are kept when that is.
+  void DropOutdated() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool HasRoom() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return pending_.size() + told_.size() <= kRoom; }
   void SetHealth(const absl::Status& status);
 
   JobStore& store_;
   ThreadRegistry& registry_;
   StoreMetrics& metrics_;
-  std::function<void(const absl::Status&)> on_health_;
+  const absl::Duration max_commit_time_;
 
   mutable Mutex mu_;
   CondVar added_;
@@ -107,12 +124,15 @@ class StoreWriter {
   // The numbers of jobs that were refused and have not ended.
   absl::flat_hash_set<uint64_t> refused_ ABSL_GUARDED_BY(mu_);
   absl::Status health_ ABSL_GUARDED_BY(mu_);
+  std::function<void()> on_health_ ABSL_GUARDED_BY(mu_);
+  std::optional<MonotonicTime> commit_start_ ABSL_GUARDED_BY(mu_);  // of the commit that runs
   std::optional<absl::Time> expired_by_ ABSL_GUARDED_BY(mu_);  // set: what expired till then is to be deleted
   int registered_ ABSL_GUARDED_BY(mu_) = 0;
   bool released_ ABSL_GUARDED_BY(mu_) = false;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   bool committed_all_ ABSL_GUARDED_BY(mu_) = false;
 
+  size_t max_batch_;  // of the next commit, but for those that belong together; committer_'s alone
   std::thread committer_;
   std::thread caller_;
 };

@@ -24,7 +24,10 @@ void Upkeep::Tick() {
   for (const auto& pool : pools_.all()) pool->Kick();
   request_ids_.ForgetExpired();
   events_.ForgetUnwatched();
-  if (events_.writer() != nullptr) events_.writer()->DeleteExpired(timer_.clock().Now());
+  if (StoreWriter* const writer = events_.writer(); writer != nullptr) {
+    writer->CheckHealth();
+    writer->DeleteExpired(timer_.clock().Now());
+  }
   const absl::StatusOr<size_t> deleted = store_.DeleteExpired(timer_.clock().Now(), kBatch);
   if (!deleted.ok())
     Log().error("expired jobs not deleted error=\"{}\"", std::string(deleted.status().message()));

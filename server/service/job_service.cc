@@ -54,10 +54,12 @@ JobQuery DecodeQuery(const v1::ListJobsRequest& request, Violations& violations)
   return query;
 }
 
-// Who asks: a request by its request_id, others by the connection that they come on.
+// Who asks: a request by its request_id or the id of its job, others by the connection that they come on.
 void SetCaller(const grpc::CallbackServerContext& context, JobSpec& spec) {
   if (spec.request.has_value()) {
     spec.caller = [id = uint64_t{absl::HashOf(spec.request->id)}] { return id; };
+  } else if (!spec.id.empty()) {
+    spec.caller = [id = uint64_t{absl::HashOf(spec.id)}] { return id; };
   } else {
     spec.caller = [&context] { return uint64_t{absl::HashOf(context.peer())}; };
   }
@@ -120,18 +122,29 @@ grpc::ServerUnaryReactor* JobService::SubmitJob(grpc::CallbackServerContext* con
                                                 const v1::SubmitJobRequest* request, v1::Job* response) {
   auto* const call = new UnaryCall(*submit_job_, resources_.memory, response, WhenFull::kShrink);
   const absl::Status begun = call->Begin(nullptr);
-  absl::StatusOr<std::vector<JobHandle>> jobs =
-      begun.ok() ? AnswerSubmitJob(*context, *request, response) : begun;
+  absl::StatusOr<JobSpec> spec = begun.ok() ? Decode(*context, *request) : begun;
+  const bool validate_only = request->validate_only();
   context->GetRpcAllocatorState()->FreeRequest();
-  FinishWhenKept(call, std::move(jobs));
+  Answer(call, std::move(spec), [=, this](JobSpec submitted) {
+    FinishWhenKept(call, AnswerSubmitJob(std::move(submitted), validate_only, response));
+  });
   return call;
 }
 
-absl::StatusOr<std::vector<JobHandle>> JobService::AnswerSubmitJob(const grpc::CallbackServerContext& context,
-                                                                   const v1::SubmitJobRequest& request,
+template <typename Fn>
+void JobService::Answer(UnaryCall* call, absl::StatusOr<JobSpec> spec, Fn answer) {
+  if (!spec.ok()) {
+    call->FinishWith(spec.status());
+  } else if (!pipeline_.admission().MayBlock(*spec)) {
+    answer(*std::move(spec));
+  } else if (!resources_.pool.Run([answer, spec = *std::move(spec)]() mutable { answer(std::move(spec)); })) {
+    call->FinishWith(TooManyCallsError("calls wait for a thread", resources_.pool.max_tasks()));
+  }
+}
+
+absl::StatusOr<std::vector<JobHandle>> JobService::AnswerSubmitJob(JobSpec spec, bool validate_only,
                                                                    v1::Job* response) {
-  JOBPOOL_ASSIGN_OR_RETURN(JobSpec spec, Decode(context, request));
-  if (request.validate_only()) {
+  if (validate_only) {
     JOBPOOL_RETURN_IF_ERROR(Validate(std::move(spec), response));
     return std::vector<JobHandle>();
   }
@@ -199,14 +212,12 @@ grpc::ServerUnaryReactor* JobService::RunJob(grpc::CallbackServerContext* contex
   const bool detach = request->detach();
   context->GetRpcAllocatorState()->FreeRequest();
   if (spec.ok() && !validate_only) {
-    return RunJobCall::Start(pipeline_, resources_.memory, CallCount(*run_job_), *std::move(spec), detach,
-                             response);
+    return RunJobCall::Start(pipeline_, resources_, CallCount(*run_job_), *std::move(spec), detach, response);
   }
   auto* const call = new UnaryCall(*run_job_, resources_.memory, response, WhenFull::kRefuse);
-  absl::Status status = spec.status();
-  if (status.ok()) status = call->Begin(nullptr);
-  if (status.ok()) status = Validate(*std::move(spec), response);
-  call->FinishWith(std::move(status));
+  if (const absl::Status begun = call->Begin(nullptr); spec.ok() && !begun.ok()) spec = begun;
+  Answer(call, std::move(spec),
+         [=, this](JobSpec asked) { call->FinishWith(Validate(std::move(asked), response)); });
   return call;
 }
 

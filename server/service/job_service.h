@@ -59,16 +59,19 @@ class JobService final : public v1::JobService::CallbackService {
   absl::Status Validate(JobSpec spec, v1::Job* response);
   // The response is there; it is not sent before they are kept.
   void FinishWhenKept(UnaryCall* call, absl::StatusOr<std::vector<JobHandle>> jobs);
-  absl::StatusOr<std::vector<JobHandle>> AnswerSubmitJob(const grpc::CallbackServerContext& context,
-                               const v1::SubmitJobRequest& request, v1::Job* response);
+  // Calls `answer` with the spec, now or on a SERVICE thread where that may block.
+  template <typename Fn>
+  void Answer(UnaryCall* call, absl::StatusOr<JobSpec> spec, Fn answer);
+  absl::StatusOr<std::vector<JobHandle>> AnswerSubmitJob(JobSpec spec, bool validate_only, v1::Job* response);
   absl::StatusOr<std::vector<JobHandle>> AnswerBatchSubmitJobs(const grpc::CallbackServerContext& context,
-                                     const v1::BatchSubmitJobsRequest& request,
-                                     v1::BatchSubmitJobsResponse* response);
+                                                               const v1::BatchSubmitJobsRequest& request,
+                                                               v1::BatchSubmitJobsResponse* response);
   absl::Status AnswerListJobs(const v1::ListJobsRequest& request, v1::ListJobsResponse* response);
   /// Its id.
   absl::StatusOr<std::string> AnswerUpdateJob(const v1::UpdateJobRequest& request, v1::Job* response);
   absl::StatusOr<std::shared_ptr<LiveJob>> AnswerCancelJob(const v1::CancelJobRequest& request);
-  absl::StatusOr<std::vector<JobHandle>> AnswerRetryJob(const v1::RetryJobRequest& request, v1::Job* response);
+  absl::StatusOr<std::vector<JobHandle>> AnswerRetryJob(const v1::RetryJobRequest& request,
+                                                        v1::Job* response);
 
   Pipeline& pipeline_;
   const CallResources resources_;

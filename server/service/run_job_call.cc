@@ -7,29 +7,50 @@
 
 namespace jobpool {
 
-grpc::ServerUnaryReactor* RunJobCall::Start(Pipeline& pipeline, CallMemory& memory, const CallCount& count,
-                                            JobSpec spec, bool detach, v1::Job* response) {
-  const std::shared_ptr<RunJobCall> call(new RunJobCall(pipeline, memory, count, detach, response));
+grpc::ServerUnaryReactor* RunJobCall::Start(Pipeline& pipeline, const CallResources& resources,
+                                            const CallCount& count, JobSpec spec, bool detach,
+                                            v1::Job* response) {
+  const std::shared_ptr<RunJobCall> call(new RunJobCall(pipeline, resources.memory, count, detach, response));
   call->Share();
-  if (const absl::Status held = call->HoldOpen(); held.ok()) {
-    call->Submit(std::move(spec));
-  } else {
+  if (const absl::Status held = call->HoldOpen(); !held.ok()) {
     call->FinishOnce(held);
+  } else if (!pipeline.admission().MayBlock(spec)) {
+    call->Submit(std::move(spec));
+  } else if (!resources.pool.Run(
+                 [call, spec = std::move(spec)]() mutable { call->Submit(std::move(spec)); })) {
+    call->FinishOnce(TooManyCallsError("calls wait for a thread", resources.pool.max_tasks()));
   }
   return call.get();
 }
 
 void RunJobCall::Submit(JobSpec spec) {
+  {
+    MutexLock lock(mu_);
+    if (finished_) return;  // the caller has gone
+  }
   absl::StatusOr<Submission> submission = pipeline_.admission().Submit(std::move(spec), shared_from_this());
   if (!submission.ok()) {
     FinishOnce(submission.status());
     return;
   }
-  // gRPC calls OnCancel only once Start has returned.
-  MutexLock lock(mu_);
-  if (finished_) return;
-  job_ = std::move(submission->job.live);
-  if (submission->duplicate) owns_job_ = false;
+  const std::shared_ptr<LiveJob>& job = submission->job.live;
+  bool owned = false;
+  {
+    MutexLock lock(mu_);
+    if (submission->duplicate) owns_job_ = false;
+    if (!finished_) {
+      job_ = job;
+      return;
+    }
+    owned = owns_job_;
+  }
+  // The job has ended, or the caller has gone meanwhile.
+  if (job != nullptr) Abandon(job, owned);
+}
+
+void RunJobCall::Abandon(const std::shared_ptr<LiveJob>& job, bool owned) {
+  job->RemoveWaiter(this);
+  if (owned) pipeline_.control().Cancel(job, CancelReason::kCallerGone);
 }
 
 void RunJobCall::OnJobEnd(const EndedJob& job) {
@@ -60,9 +81,9 @@ void RunJobCall::OnCancel() {
     owned = owns_job_;
   }
   FinishWith(CallCancelledError());
-  if (job == nullptr) return;
-  job->RemoveWaiter(this);
-  if (owned) pipeline_.control().Cancel(job, CancelReason::kCallerGone);
+  if (job != nullptr) Abandon(job, owned);
 }
+
+void RunJobCall::OnJobLeft() { FinishOnce(ShuttingDownError()); }
 
 }  // namespace jobpool

@@ -16,11 +16,13 @@ namespace jobpool {
 /// The job holds it too.
 class RunJobCall final : public OpenCall<RunJobCall, grpc::ServerUnaryReactor>, public Waiter {
  public:
-  /// `pipeline` and `memory` outlive the call; `response` is gRPC's and lives until OnDone.
-  static grpc::ServerUnaryReactor* Start(Pipeline& pipeline, CallMemory& memory, const CallCount& count,
-                                         JobSpec spec, bool detach, v1::Job* response);
+  /// `pipeline` and `resources` outlive the call; `response` is gRPC's and lives until OnDone.
+  static grpc::ServerUnaryReactor* Start(Pipeline& pipeline, const CallResources& resources,
+                                         const CallCount& count, JobSpec spec, bool detach,
+                                         v1::Job* response);
 
   void OnJobEnd(const EndedJob& job) override;
+  void OnJobLeft() override;
   void OnCancel() override;
 
  private:
@@ -28,6 +30,8 @@ class RunJobCall final : public OpenCall<RunJobCall, grpc::ServerUnaryReactor>, 
       : OpenCall(count, memory), pipeline_(pipeline), response_(response), owns_job_(!detach) {}
 
   void Submit(JobSpec spec);
+  // Nobody waits for the job any more.
+  void Abandon(const std::shared_ptr<LiveJob>& job, bool owned);
 
   // OnDone only lets go of a reference: no need for a hop to gRPC's executor,
   // which would cost a seventh of the throughput.

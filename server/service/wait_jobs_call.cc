@@ -79,44 +79,48 @@ void WaitJobsCall::Wait(const WaitArguments& arguments) {
   // The join may end before it is known here: whichever of the two comes second
   // answers.
   absl::StatusOr<std::shared_ptr<Join>> join = notifier_.Wait(
-      arguments.ids, arguments.mode, arguments.deadline, [self = shared_from_this()](bool timed_out) {
+      arguments.ids, arguments.mode, arguments.deadline, [self = shared_from_this()](Join::Result result) {
         {
           MutexLock lock(self->mu_);
-          self->timed_out_ = timed_out;
+          self->result_ = result;
           if (self->join_ == nullptr) return;
         }
-        const auto answer = [self, timed_out] { self->Answer(timed_out); };
+        const auto answer = [self, result] { self->Answer(result); };
         if (!self->pool_.Run(answer)) answer();
       });
   if (!join.ok()) {
     FinishOnce(join.status());
     return;
   }
-  std::optional<bool> timed_out;
+  std::optional<Join::Result> result;
   bool gone = false;
   {
     MutexLock lock(mu_);
     gone = finished_;
     if (!gone) join_ = *join;
-    timed_out = timed_out_;
+    result = result_;
   }
   if (gone) {
     (*join)->Abandon();
-  } else if (timed_out.has_value()) {
-    Answer(*timed_out);
+  } else if (result.has_value()) {
+    Answer(*result);
   }
 }
 
-void WaitJobsCall::Answer(bool timed_out) {
+void WaitJobsCall::Answer(Join::Result result) {
   absl::Status status;
   std::shared_ptr<Join> join;  // let go of after the lock
   {
     MutexLock lock(mu_);
     if (!ClaimFinish()) return;
     join = std::move(join_);
-    EncodeJobs(join->jobs(), response_->mutable_jobs());
-    response_->set_timed_out(timed_out);
-    status = held_.TakeMessage(response_->ByteSizeLong());
+    if (result == Join::Result::kLeft) {
+      status = ShuttingDownError();
+    } else {
+      EncodeJobs(join->jobs(), response_->mutable_jobs());
+      response_->set_timed_out(result == Join::Result::kTimedOut);
+      status = held_.TakeMessage(response_->ByteSizeLong());
+    }
     if (!status.ok()) response_->Clear();
   }
   FinishWith(status);

@@ -42,14 +42,14 @@ class WaitJobsCall final : public OpenCall<WaitJobsCall, grpc::ServerUnaryReacto
       : OpenCall(count, resources.memory), notifier_(notifier), pool_(resources.pool), response_(response) {}
 
   void Wait(const WaitArguments& arguments);
-  void Answer(bool timed_out);
+  void Answer(Join::Result result);
   bool InternalInlineable() override { return true; }  // as in RunJobCall
 
   Notifier& notifier_;
   ServicePool& pool_;
   v1::WaitJobsResponse* const response_ ABSL_PT_GUARDED_BY(mu_);  // valid until finished_
   std::shared_ptr<Join> join_ ABSL_GUARDED_BY(mu_);
-  std::optional<bool> timed_out_ ABSL_GUARDED_BY(mu_);  // set: the join is over
+  std::optional<Join::Result> result_ ABSL_GUARDED_BY(mu_);  // set: the join is over
 };
 
 }  // namespace jobpool

@@ -31,8 +31,9 @@ absl::StatusOr<StoredPage> LayeredStore::List(const JobQuery& query) const {
   auto m = memory.jobs.begin();
   auto d = disk.jobs.begin();
   while (m != memory.jobs.end() || d != disk.jobs.end()) {
-    const bool of_memory = d == disk.jobs.end() || (m != memory.jobs.end() && order.Before(order.PositionOf(**m),
-                                                                                          order.PositionOf(**d)));
+    const bool of_memory =
+        d == disk.jobs.end() ||
+        (m != memory.jobs.end() && order.Before(order.PositionOf(**m), order.PositionOf(**d)));
     EndedJob& next = of_memory ? *m++ : *d++;
     JobPosition position = order.PositionOf(*next);
     if (end.has_value() && order.Before(*end, position)) break;

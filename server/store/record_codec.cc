@@ -201,6 +201,7 @@ void EncodeAttempt(const Attempt& attempt, absl::Time create_time, store::v1::At
     stop_step.set_action(step.action == StopStep::Action::kAsked ? store::v1::StopStep::ACTION_ASKED
                                                                  : store::v1::StopStep::ACTION_ABANDONED);
     stop_step.set_after_nanos(Nanos(step.time - attempt.start_time));
+    stop_step.set_for_good(step.for_good);
   }
 }
 
@@ -216,10 +217,10 @@ Attempt DecodeAttempt(store::v1::Attempt& from, absl::Time create_time) {
   attempt.usage = {absl::Nanoseconds(from.user_cpu_nanos()), absl::Nanoseconds(from.system_cpu_nanos())};
   if (from.has_error()) attempt.error = DecodeError(from.error());
   for (const store::v1::StopStep& step : from.stop_steps()) {
-    attempt.stop_steps.push_back({step.action() == store::v1::StopStep::ACTION_ABANDONED
-                                      ? StopStep::Action::kAbandoned
-                                      : StopStep::Action::kAsked,
-                                  attempt.start_time + absl::Nanoseconds(step.after_nanos())});
+    attempt.stop_steps.push_back(
+        {step.action() == store::v1::StopStep::ACTION_ABANDONED ? StopStep::Action::kAbandoned
+                                                                : StopStep::Action::kAsked,
+         attempt.start_time + absl::Nanoseconds(step.after_nanos()), step.for_good()});
   }
   return attempt;
 }

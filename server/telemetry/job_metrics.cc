@@ -12,10 +12,10 @@ namespace {
 const prometheus::Histogram::BucketBoundaries kJobSeconds = {
     0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1e3, 3000, 10000, 30000, 1e5, 300000, 1e6};
 
-constexpr const char* kRejectReasons[] = {"invalid_field", "pool_not_found",    "job_not_found",
-                                          "job_exists",    "request_id_reused", "request_ids_full",
-                                          "queue_full",    "rate_reached",      "pool_draining",
-                                          "payloads_full", "no_durable_store",  "store_unavailable", "shutting_down"};
+constexpr const char* kRejectReasons[] = {
+    "invalid_field",    "pool_not_found",    "job_not_found", "job_exists",    "request_id_reused",
+    "request_ids_full", "queue_full",        "rate_reached",  "pool_draining", "payloads_full",
+    "no_durable_store", "store_unavailable", "shutting_down"};
 
 }  // namespace
 

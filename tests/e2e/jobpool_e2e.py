@@ -2,10 +2,13 @@
 ways to wait for what must come true.
 
 Environment: JOBPOOL_BIN, the folder of the built programs; JOBPOOL_SLOW=1 where
-they are slow (sanitizers); JOBPOOL_BUF, the `buf` program (test_calls).
+they are slow (sanitizers); JOBPOOL_BUF, the `buf` program (test_calls); JOBPOOL_LOST_WRITES
+and JOBPOOL_BAD_DISK, the libraries made of tests/support/lost_writes.c and bad_disk.c.
 """
+import atexit
 import os
 import re
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -26,7 +29,13 @@ SLOW = 10 if os.environ.get("JOBPOOL_SLOW") == "1" else 1
 # For what must come sooner or later: so long that only what never comes misses it.
 PATIENCE = 30 * SLOW
 ENDED = (job_pb2.Job.SUCCEEDED, job_pb2.Job.FAILED, job_pb2.Job.CANCELLED)
+# What each server gets that does not say something else.
+STORE = "--store=sqlite"
 SANITIZER = re.compile(r"(ERROR|WARNING): \w+Sanitizer|runtime error: ")
+
+# Whoever starts a server without Server does not come to the user's own state folder.
+os.environ["STATE_DIRECTORY"] = tempfile.mkdtemp(prefix="jobpool-state-")
+atexit.register(shutil.rmtree, os.environ["STATE_DIRECTORY"], ignore_errors=True)
 
 
 def eventually(condition, deadline=PATIENCE, what="", poll=0.02):
@@ -39,6 +48,16 @@ def eventually(condition, deadline=PATIENCE, what="", poll=0.02):
         if time.monotonic() > end:
             raise AssertionError(f"not within {deadline} s: {what or condition}; last: {value!r}")
         time.sleep(poll)
+
+
+def library_to_preload(name, folder):
+    """The path of the library made of tests/support/NAME.c; where there is none, it is made in `folder`."""
+    path = os.environ.get(f"JOBPOOL_{name.upper()}")
+    if not path:
+        path = os.path.join(folder, f"lib{name}.so")
+        subprocess.run(["cc", "-std=c11", "-O1", "-fPIC", "-shared", "-Wall", "-Wextra", "-Werror", "-o", path,
+                        f"{ROOT}/tests/support/{name}.c"], check=True)
+    return path
 
 
 def seconds(number):
@@ -64,20 +83,25 @@ def unix_time(timestamp):
 
 
 class Server:
-    """A running jobpoold on free ports of 127.0.0.1. `finish` must be called."""
+    """A running jobpoold on free ports of 127.0.0.1, with a store that goes with it unless the flags name a
+    --state_dir. `finish` must be called, or `killed`."""
 
     def __init__(self, *flags, drain_timeout="0s", env=None):
         self._log = tempfile.TemporaryFile()
+        self._state = tempfile.TemporaryDirectory(prefix="jobpool-state-")
         listen = [f"{flag}=127.0.0.1:0" for flag in ("--grpc_listen", "--http_listen")
                   if not any(f.startswith(flag) for f in flags)]
+        store = [flag for flag in (STORE, f"--state_dir={self._state.name}")
+                 if not any(f.startswith(flag.partition("=")[0]) for f in flags)]
         self.process = subprocess.Popen(
-            [f"{BIN}/jobpoold", *listen, f"--drain_timeout={drain_timeout}", *flags],
+            [f"{BIN}/jobpoold", *listen, *store, f"--drain_timeout={drain_timeout}", *flags],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self._log, env={**os.environ, **(env or {})})
         try:
             serving = eventually(self._serving, what="the server serves")
         except BaseException:
             self.process.kill()
             self.process.wait()
+            self._close()
             raise
         self.pid = self.process.pid
         self.grpc, self.http, self.echo = serving.groups()  # echo: None where it is off
@@ -92,6 +116,10 @@ class Server:
         with open(f"/proc/self/fd/{self._log.fileno()}", encoding="utf-8", errors="replace") as log:
             return log.read()
 
+    def _close(self):
+        self._log.close()
+        self._state.cleanup()
+
     def signal(self, number=signal.SIGTERM):
         self.process.send_signal(number)
 
@@ -104,21 +132,27 @@ class Server:
             self.process.wait()
             raise AssertionError(f"the server did not end within {deadline} s\n{self.log()[-4000:]}") from None
 
+    def kill(self):
+        self.signal(signal.SIGKILL)
+        self.killed()
+
     def killed(self):
         """Waits until a SIGKILL has ended it; fails if it ended otherwise, or said before that memory is at fault."""
         status = self.wait()
         log = self.log()
-        self._log.close()
+        self._close()
         if status != -signal.SIGKILL or SANITIZER.search(log):
             raise AssertionError(f"the server ended with exit status {status}\n{log[-20000:]}")
 
     def finish(self):
-        """Ends it if it has not ended; fails unless it ended as it should."""
+        """Ends it if it has not ended; fails unless it ended as it should. Does nothing if that was looked at before."""
+        if self._log.closed:
+            return
         if self.process.poll() is None:
             self.signal()
         status = self.wait()
         log = self.log()
-        self._log.close()
+        self._close()
         if status != 0 or SANITIZER.search(log):
             raise AssertionError(f"the server ended with exit status {status}\n{log[-20000:]}")
 
@@ -137,7 +171,20 @@ class Server:
         return Metrics(body)
 
     def descriptors(self):
-        return len(os.listdir(f"/proc/{self.pid}/fd"))
+        """How many it has open, but those of its store: connections to that are opened as they are needed, and kept."""
+        return len(self._open_files()) - self.store_descriptors()
+
+    def store_descriptors(self):
+        return sum("/jobs.db" in file for file in self._open_files())
+
+    def _open_files(self):
+        folder, files = f"/proc/{self.pid}/fd", []
+        for descriptor in os.listdir(folder):
+            try:
+                files.append(os.readlink(f"{folder}/{descriptor}"))
+            except FileNotFoundError:
+                pass  # closed meanwhile
+        return files
 
     def native_name(self, os_thread_id):
         with open(f"/proc/{self.pid}/task/{os_thread_id}/comm", "rb") as comm:

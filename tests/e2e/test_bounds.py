@@ -75,14 +75,16 @@ class Bounds(E2eTest):
         self.assertEqual([client.submit(noop_job(), request_id=request).name for request in known], names)
         client.submit(noop_job())
 
-    def test_ended_jobs_kept(self):
+    def test_ended_jobs_kept_in_memory(self):
         _, client = self.both(self.config_flag("limits { max_ended_jobs: 3 }"))
-        names = [client.run(noop_job()).name for _ in range(3)]
+        on_disk = [client.run(noop_job()).name for _ in range(4)]  # as long as they are retained
+        names = [client.run(noop_job(durability=Job.MEMORY)).name for _ in range(3)]
         for name in names:
             client.get(name)
-        names.append(client.run(noop_job()).name)
+        names.append(client.run(noop_job(durability=Job.MEMORY)).name)
         self.fails(grpc.StatusCode.NOT_FOUND, client.get, names[0])  # which would have expired first
-        self.assertEqual([job.name for job in client.jobs.ListJobs(js.ListJobsRequest()).jobs], names[:0:-1])
+        self.assertEqual([job.name for job in client.jobs.ListJobs(js.ListJobsRequest()).jobs],
+                         [*names[:0:-1], *reversed(on_disk)])
 
     def test_message_received(self):
         _, client = self.both(f"--max_message_bytes={64 * KIB}")

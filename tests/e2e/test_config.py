@@ -338,7 +338,7 @@ class Bounds(ConfigTest):
     def test_max_ended_jobs(self):
         limits = "limits { max_ended_jobs: %d }"
         server, client = self.with_config(limits % 3)
-        names = [client.run(noop_job()).name for _ in range(5)]
+        names = [client.run(noop_job(durability=Job.MEMORY)).name for _ in range(5)]
 
         def kept():
             listed = client.jobs.ListJobs(js.ListJobsRequest(), timeout=PATIENCE).jobs
@@ -349,7 +349,7 @@ class Bounds(ConfigTest):
         self.reload(server, limits % 1)
         eventually(lambda: kept() == names[4:], what="the last one is kept")
         self.reload(server, limits % 2)
-        names.append(client.run(noop_job()).name)
+        names.append(client.run(noop_job(durability=Job.MEMORY)).name)
         eventually(lambda: kept() == sorted(names[4:]), what="two are kept")
 
 

@@ -1,8 +1,7 @@
 """A server that is killed under load, again and again, also as by a power failure: what it has told holds for ever.
 
 Environment, beside that of jobpool_e2e: JOBPOOL_KILLS, how many; JOBPOOL_SEED, for the same kinds of kills and work
-once more (when things happen is never the same); JOBPOOL_LOST_WRITES, the library made of
-tests/support/lost_writes.c. Prints what there was to see."""
+once more (when things happen is never the same). Prints what there was to see."""
 import os
 import random
 import shutil
@@ -15,7 +14,7 @@ import time
 from jobpool.v1 import job_service_pb2 as js
 from crash_disk import lose_writes, store_faults
 from crash_load import Caller, History, Lost, Refused, tag_of
-from jobpool_e2e import BIN, PATIENCE, ROOT, SLOW, Client, E2eTest, Server, noop_job
+from jobpool_e2e import BIN, PATIENCE, SLOW, Client, E2eTest, Server, library_to_preload, noop_job
 
 KILLS = int(os.environ.get("JOBPOOL_KILLS") or (25 if SLOW == 1 else 6))
 SEED = int(os.environ.get("JOBPOOL_SEED") or random.SystemRandom().randrange(10**6))
@@ -52,16 +51,8 @@ class Crash(E2eTest):
         self.server_now = None
         self.seen = {}
         self.lost_changes = 0
-        self.preload = self.library()
+        self.preload = library_to_preload("lost_writes", self.folder)
         self.addCleanup(lambda: self.server_now and self.server_now.process.kill())
-
-    def library(self):
-        path = os.environ.get("JOBPOOL_LOST_WRITES")
-        if not path:
-            path = os.path.join(self.folder, "liblost_writes.so")
-            subprocess.run(["cc", "-std=c11", "-O1", "-fPIC", "-shared", "-o", path,
-                            f"{ROOT}/tests/support/lost_writes.c"], check=True)
-        return path
 
     def environment(self, power):
         if not power:

@@ -22,7 +22,8 @@ BESIDE = {"INVALID_ARGUMENT": {"BadRequest"}, "NOT_FOUND": {"ResourceInfo"}, "AL
           "FAILED_PRECONDITION": {"PreconditionFailure"}, "RESOURCE_EXHAUSTED": {"QuotaFailure", "RetryInfo"},
           "UNAVAILABLE": {"RetryInfo"}, "ABORTED": set(), "OUT_OF_RANGE": set()}
 STEP = re.compile(r"`(?P<method>\w+/\w+)` `(?P<request>\{.*\})`|`--config` with `(?P<config>.*)`"
-                  r"|`(?P<runs>jobs/\S+)` runs|(?P<open>[\d,]+) open calls of `EchoService/UppercaseText`|SIGTERM")
+                  r"|`(?P<flag>--[^`]*)`|`(?P<runs>jobs/\S+)` runs"
+                  r"|(?P<open>[\d,]+) open calls of `EchoService/UppercaseText`|SIGTERM")
 
 
 def read_doc():
@@ -157,6 +158,9 @@ class Table(E2eTest):
             self.assertTrue(step, f"not understood: {text}")
             if step["config"]:
                 server, client = self.both(self.config_flag(step["config"]))
+                continue
+            if step["flag"]:
+                server, client = self.both(step["flag"])
                 continue
             if server is None:
                 server, client = self.both(drain_timeout="300s")  # ended by a second signal

@@ -32,6 +32,10 @@ class Shutdown(E2eTest):
     def draining(self, server, client):
         eventually(lambda: client.health() == NOT_SERVING, what="health is NOT_SERVING")
 
+    def stays(self, call):
+        """A call that waits for a job which the next server goes on with."""
+        self.assertEqual(self.fails(grpc.StatusCode.UNAVAILABLE, call.result).reason, "SHUTTING_DOWN")
+
     def ended(self, server):
         self.assertEqual(server.wait(), 0)
         self.assertRegex(server.log(), r" info stopped\n$")
@@ -65,25 +69,31 @@ class Drain(Shutdown):
         self.assertEqual([j.state for j in wait.result().jobs], [Job.SUCCEEDED])
         self.ended(server)
 
-    def test_queued_jobs_are_waited_for(self):
+    def test_queued_jobs_in_memory_are_waited_for(self):
         server, client = self.both(drain_timeout=LONG)
         width = client.pools.GetPool(ps.GetPoolRequest(name="pools/compute")).max_threads
         names = [client.submit(spin_job(1)).name for _ in range(width)]
-        names += [client.submit(noop_job()).name for _ in range(20)]
+        for name in names:
+            client.running(name)
+        kept = client.jobs.RunJob.future(js.RunJobRequest(job=noop_job(), job_id="kept"), timeout=2 * PATIENCE)
+        names += [client.submit(noop_job(durability=Job.MEMORY)).name for _ in range(20)]
         wait = client.jobs.WaitJobs.future(js.WaitJobsRequest(names=names), timeout=2 * PATIENCE)
         self.assertEqual(client.get(names[-1]).state, Job.QUEUED)
         server.signal()
         self.draining(server, client)
+        self.stays(kept)
         self.assertEqual({j.state for j in wait.result().jobs}, {Job.SUCCEEDED})
         self.ended(server)
+        self.assertIn(" jobs_left_on_disk=1 ", server.log())
 
     def test_daemon_jobs_are_cancelled_at_once(self):
         server, client = self.both(drain_timeout=LONG)
         width = client.pools.GetPool(ps.GetPoolRequest(name="pools/compute")).max_threads
         running = self.run_later(client, sleep_job(600, daemon=True), "daemon")
-        for _ in range(width):
-            client.submit(spin_job(600, daemon=True))
-        queued = client.jobs.RunJob.future(js.RunJobRequest(job=noop_job(daemon=True)), timeout=2 * PATIENCE)
+        for name in [client.submit(spin_job(600, daemon=True)).name for _ in range(width)]:
+            client.running(name)
+        queued = client.jobs.RunJob.future(
+            js.RunJobRequest(job=noop_job(daemon=True, durability=Job.MEMORY)), timeout=2 * PATIENCE)
         eventually(lambda: server.metrics().sum("jobpool_jobs", pool="compute", state="queued") == 1,
                    what="one is queued")
         server.signal()
@@ -93,7 +103,8 @@ class Drain(Shutdown):
 
     def test_drain_timeout_cancels_the_rest(self):
         server, client = self.both(drain_timeout="1s")
-        call = self.run_later(client, sleep_job(600), "long")
+        call = self.run_later(client, sleep_job(600, durability=Job.MEMORY), "long")
+        kept = self.run_later(client, sleep_job(600), "kept")
         asked = time.time()
         server.signal()
         job = call.result()
@@ -101,17 +112,20 @@ class Drain(Shutdown):
         self.assertEqual(job.attempts[0].error.code, grpc.StatusCode.CANCELLED.value[0])
         self.assertGreaterEqual(unix_time(job.end_time) - asked, 0.9)
         self.assertLess(unix_time(job.end_time) - asked, 6 * SLOW)  # 5 s of grace
+        self.stays(kept)
         self.ended(server)
-        self.assertIn("jobs interrupted count=1", server.log())
+        self.assertIn("jobs interrupted count=2", server.log())
 
     def test_second_signal_cuts_the_wait_short(self):
         for first, second in ((signal.SIGTERM, signal.SIGINT), (signal.SIGINT, signal.SIGTERM)):
             server, client = self.both(drain_timeout=LONG)
-            call = self.run_later(client, sleep_job(600), "long")
+            call = self.run_later(client, sleep_job(600, durability=Job.MEMORY), "long")
+            kept = self.run_later(client, sleep_job(600), "kept")
             server.signal(first)
             self.draining(server, client)
             self.assertEqual(client.get("jobs/long").state, Job.RUNNING)
             server.signal(second)
+            self.stays(kept)
             self.assertEqual((call.result().state, job_reason(call.result())), (Job.CANCELLED, "INTERRUPTED"))
             self.ended(server)
 

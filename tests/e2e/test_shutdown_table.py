@@ -1,7 +1,9 @@
-"""The table of shutdowns in docs/operations.md, row by row: SIGTERM, how soon the server ends, and what callers see."""
+"""The table of shutdowns in docs/operations.md, row by row: SIGTERM, how soon the server ends, what callers see, and
+what the next server makes of the job."""
 import queue
 import signal
 import socket
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +23,7 @@ class Table(Shutdown):
 
     def test_every_row(self):
         with open(f"{ROOT}/docs/operations.md", encoding="utf-8") as doc:
-            _, _, text = doc.read().partition("| there is | it ends | what callers see |\n|---|---|---|\n")
+            _, _, text = doc.read().partition("| there is | it ends | what callers see | after the next start |\n|---|---|---|---|\n")
         lines = text.partition("\n\n")[0].splitlines()
         rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
         ways = {
@@ -42,26 +44,51 @@ class Table(Shutdown):
             "an important job, and a second signal": self.second_signal,
             "nothing, and a second signal": self.nothing_twice,
         }
-        self.assertEqual([row[0] for row in rows], list(ways))
+        in_memory = "the same, held in memory"
+        self.assertEqual([row[0] for row in rows if row[0] != in_memory], list(ways))
+        done = []
         with ThreadPoolExecutor(4) as threads:  # they mostly wait
-            done = [threads.submit(self.row, ways[there_is], ends, sees) for there_is, ends, sees in rows]
+            for there_is, *promised in rows:
+                way = way if there_is == in_memory else ways[there_is]
+                durability = Job.MEMORY if there_is == in_memory else Job.DISK
+                done.append(threads.submit(self.row, way, durability, *promised))
         for row, result in zip(rows, done):
             with self.subTest(row[0]):
                 result.result()
 
-    def row(self, way, ends, sees):
+    def row(self, way, durability, ends, sees, after):
         drain_timeout = 1
-        server, client = self.both("--echo_listen=127.0.0.1:0",
-                                   drain_timeout=f"{drain_timeout}s" if "drain_timeout" in ends else LONG)
-        self.at.__dict__.clear()
-        saw = way(server, client)
+        with tempfile.TemporaryDirectory() as folder:
+            state_dir = f"--state_dir={folder}"
+            server, client = self.both(state_dir, "--echo_listen=127.0.0.1:0",
+                                       drain_timeout=f"{drain_timeout}s" if "drain_timeout" in ends else LONG)
+            self.at.__dict__.clear()
+            self.at.durability = durability
+            saw = way(server, client)
+            self.ended(server)
+            ended = time.time()
+            self.assertEqual("; ".join(f"{caller}: {what}" for caller, what in saw.items()), sees)
+            due = {"at once": self.at.signal, "with the job": getattr(self.at, "job_end", 0),
+                   "at `--drain_timeout`": self.at.signal + drain_timeout}[ends]
+            self.assertGreaterEqual(ended, due)
+            self.assertLess(ended - due, 4 * SLOW)
+            self.assertEqual(self.after(state_dir) if hasattr(self.at, "job") else "", after)
+
+    def after(self, state_dir):
+        """What becomes of the job when there is a server again."""
+        server, client = self.both(state_dir)
+
+        def taken_up():
+            try:
+                job = client.get(self.at.job)
+            except grpc.RpcError as error:
+                return self.refused(error)
+            return job.state != Job.QUEUED and f"`{Job.State.Name(job.state)}`"
+
+        state = eventually(taken_up)
+        server.signal()
         self.ended(server)
-        ended = time.time()
-        self.assertEqual("; ".join(f"{caller}: {what}" for caller, what in saw.items()), sees)
-        due = {"at once": self.at.signal, "with the job": getattr(self.at, "job_end", 0),
-               "at `--drain_timeout`": self.at.signal + drain_timeout}[ends]
-        self.assertGreaterEqual(ended, due)
-        self.assertLess(ended - due, 4 * SLOW)
+        return state
 
     def signal(self, server):
         self.at.signal = time.time()
@@ -93,8 +120,14 @@ class Table(Shutdown):
         self.ended(server)
         return {"the next call on an open channel": self.told(lambda: client.run(noop_job()))}
 
+    def of(self, job, name="important"):
+        """The job that the row is about."""
+        self.at.job = "jobs/" + name
+        job.durability = self.at.durability
+        return job
+
     def important(self, server, client):
-        run = self.run_later(client, sleep_job(2 if SLOW == 1 else 15), "important")
+        run = self.run_later(client, self.of(sleep_job(2 if SLOW == 1 else 15)), "important")
         wait = self.wait_later(client, "jobs/important")
         self.signal(server)
         self.draining(server, client)
@@ -104,7 +137,7 @@ class Table(Shutdown):
                 "a `GetJob` meanwhile": "answered", "a new `SubmitJob`": new}
 
     def cancelled(self, server, client, job):
-        run = self.run_later(client, job, "cancelled")
+        run = self.run_later(client, self.of(job, "cancelled"), "cancelled")
         wait = self.wait_later(client, "jobs/cancelled")
         self.signal(server)
         return {"its `RunJob`": self.told(run.result), "its `WaitJobs`": self.told(wait.result)}
@@ -116,27 +149,32 @@ class Table(Shutdown):
         return self.cancelled(server, client, sleep_job(600, daemon=True))
 
     def queued(self, server, client):
-        for _ in range(self.width(client)):
-            client.submit(sleep_job(1, pool="pools/compute"))
-        run = client.jobs.RunJob.future(js.RunJobRequest(job=noop_job(), job_id="queued"), timeout=2 * PATIENCE)
-        eventually(lambda: server.metrics().sum("jobpool_jobs", pool="compute", state="queued") == 1,
-                   what="it is queued")
+        ahead = [self.run_later(client, sleep_job(2, pool="pools/compute"), f"ahead-{i}")
+                 for i in range(self.width(client))]
+        run = self.run_queued(server, client, self.of(noop_job(), "queued"), "queued")
         wait = self.wait_later(client, "jobs/queued")
         self.assertEqual(client.get("jobs/queued").state, Job.QUEUED)
         self.signal(server)
-        return {"their `RunJob`": self.told(run.result), "their `WaitJobs`": self.told(wait.result)}
+        told = {"their `RunJob`": self.told(run.result), "their `WaitJobs`": self.told(wait.result)}
+        for call in ahead:
+            self.told(call.result)
+        return told
 
     def queued_daemons(self, server, client):
         important = [self.run_later(client, sleep_job(600, pool="pools/compute"), f"important-{i}")
                      for i in range(self.width(client))]
-        run = client.jobs.RunJob.future(js.RunJobRequest(job=noop_job(daemon=True)), timeout=2 * PATIENCE)
-        eventually(lambda: server.metrics().sum("jobpool_jobs", pool="compute", state="queued") == 1,
-                   what="it is queued")
+        run = self.run_queued(server, client, self.of(noop_job(daemon=True), "queued"), "queued")
         self.signal(server)
         told = self.told(run.result)
         for call in important:
             self.end_job(call)
         return {"their `RunJob`, before that": told}
+
+    def run_queued(self, server, client, job, job_id):
+        run = client.jobs.RunJob.future(js.RunJobRequest(job=job, job_id=job_id), timeout=2 * PATIENCE)
+        eventually(lambda: server.metrics().sum("jobpool_jobs", pool="compute", state="queued") == 1,
+                   what="it is queued")
+        return run
 
     def end_job(self, run):
         """Ends an important one, which has held the shutdown up until now."""
@@ -207,7 +245,8 @@ class Table(Shutdown):
         return {"a message meanwhile": "answered", "then": self.told(lambda: next(call))}
 
     def waits(self, server, client, job, state):
-        run = client.jobs.RunJob.future(js.RunJobRequest(job=job, job_id="waits"), timeout=2 * PATIENCE)
+        run = client.jobs.RunJob.future(js.RunJobRequest(job=self.of(job, "waits"), job_id="waits"),
+                                        timeout=2 * PATIENCE)
         eventually(lambda: server.metrics().sum("jobpool_jobs", state=state) == 1, what=f"it is {state}")
         self.signal(server)
         return {"its `RunJob`": self.told(run.result)}
@@ -244,7 +283,7 @@ class Table(Shutdown):
         return dict(zip(("one of gRPC", "one of HTTP", "one with half an HTTP request"), map(self.closed, silent)))
 
     def second_signal(self, server, client):
-        run = self.run_later(client, sleep_job(600), "long")
+        run = self.run_later(client, self.of(sleep_job(600), "long"), "long")
         server.signal()
         self.draining(server, client)
         self.signal(server)

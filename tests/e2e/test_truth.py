@@ -109,6 +109,7 @@ class Truth(E2eTest):
             self.assertEqual(metrics.sum("jobpool_jobs"), 0)
             eventually(lambda: (server.descriptors(), client.active_count().active_count) == before, poll=0.2,
                        what=f"descriptors and threads are {before} again")
+            self.assertLess(server.store_descriptors(), 16)  # 3 for each of the 4 that read and the one that writes
             eventually(lambda: len(client.jobs.ListJobs(js.ListJobsRequest()).jobs) == 1, poll=0.2,
                        what="the jobs are forgotten")
             resident.append(server.metrics().sum("process_resident_memory_bytes"))

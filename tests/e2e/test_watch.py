@@ -165,11 +165,12 @@ class Watch(E2eTest):
 
     def test_shutdown_is_the_last_message(self):
         server, client = self.both()
-        name = client.submit(sleep_job(3600)).name
-        client.running(name)
+        name = client.submit(sleep_job(3600, durability=job_pb2.Job.MEMORY)).name
+        kept = client.submit(sleep_job(3600)).name  # does not end: the next server goes on with it
+        client.running(name), client.running(kept)
         filtered = watch(client, filter="kind = sleep")
-        named = watch(client, names=[name])
-        next(filtered), next(named)
+        named, named_kept = watch(client, names=[name]), watch(client, names=[kept])
+        next(filtered), next(named), next(named_kept)
         unread = watch(client, filter="kind = noop", changes_only=True)
         next(unread)
         self.submit_many(client, 5000)
@@ -185,6 +186,7 @@ class Watch(E2eTest):
         self.assertTrue(messages[-1].resume_token)
         ends = [event for message in named for event in message.events if event.type == Event.ENDED]
         self.assertEqual(len(ends), 1)  # all that it named have ended: that is its end, and OK
+        self.assertEqual(self.fails(grpc.StatusCode.UNAVAILABLE, lambda: list(named_kept)).reason, "SHUTTING_DOWN")
         self.assertEqual(server.wait(), 0)
 
     def test_a_token_does_not_outlive_its_server(self):

@@ -95,8 +95,8 @@ class TestPipeline {
   /// The job when it has ended.
   JobSnapshot AwaitEnd(const std::string& id) {
     const auto ended = std::make_shared<Gate>();
-    auto join =
-        pipeline_->notifier().Wait({id}, Join::Mode::kAll, std::nullopt, [ended](bool) { ended->Open(); });
+    auto join = pipeline_->notifier().Wait({id}, Join::Mode::kAll, std::nullopt,
+                                           [ended](Join::Result) { ended->Open(); });
     if (!join.ok()) throw std::runtime_error(join.status().ToString());
     if (!ended->Await()) throw std::runtime_error("the job has not ended");
     return (*join)->jobs()[0].Snapshot();

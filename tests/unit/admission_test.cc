@@ -133,6 +133,7 @@ TEST(AdmissionTest, TellsAWaiterOfTheEnd) {
       state = job->state;
       told.Open();
     }
+    void OnJobLeft() override {}
     std::atomic<JobState> state{JobState::kQueued};
     Gate told;
   };
@@ -180,8 +181,8 @@ TEST_F(AdmissionRaceTest, AWaitForAnEndedJobEndsThoughItsIdIsAskedForAgain) {
   const auto told = std::make_shared<std::atomic<bool>>(false);
   std::shared_ptr<Join> join;
   WhileAdmitting("mine", [&] {
-    join =
-        *pipeline_->notifier().Wait({"mine"}, Join::Mode::kAll, std::nullopt, [told](bool) { *told = true; });
+    join = *pipeline_->notifier().Wait({"mine"}, Join::Mode::kAll, std::nullopt,
+                                       [told](Join::Result) { *told = true; });
   });
   EXPECT_FALSE(pipeline_->admission().Submit(NoopSpec("mine")).ok());
   ASSERT_TRUE(acted_);

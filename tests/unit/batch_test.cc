@@ -156,6 +156,7 @@ TEST_F(BatchTest, EqualRequestsInABatchMakeOneJob) {
 class CountingWaiter final : public Waiter {
  public:
   void OnJobEnd(const EndedJob&) override { ++ends_; }
+  void OnJobLeft() override {}
   int ends() const { return ends_.load(); }
 
  private:

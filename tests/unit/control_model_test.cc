@@ -76,6 +76,7 @@ absl::Duration ToDuration(Time time) {
 class ToldWaiter final : public Waiter {
  public:
   void OnJobEnd(const EndedJob&) override { ++told; }
+  void OnJobLeft() override {}
   std::atomic<int> told{0};
 };
 

@@ -29,12 +29,14 @@ struct Disk {
 /// A server without its services.
 class DurableServer {
  public:
-  explicit DurableServer(Disk& disk) : all_(memory_, &disk.store) {
+  explicit DurableServer(Disk& disk, const std::function<void(Pipeline&)>& before_it_serves = nullptr)
+      : all_(memory_, &disk.store) {
     options_.pools = {MakePool("blocking", 0, 1), MakePool("compute", 0, 1)};
     options_.seed = 7;
-    pipeline_ = std::make_unique<Pipeline>(options_, handlers_, all_, threads_, metrics_, Clock::Real(),
-                                           &disk.store);
+    pipeline_ =
+        std::make_unique<Pipeline>(options_, handlers_, all_, threads_, metrics_, Clock::Real(), &disk.store);
     recovered_ = pipeline_->Recover();
+    if (before_it_serves) before_it_serves(*pipeline_);
     pipeline_->ResumeRecovered();
   }
 
@@ -64,6 +66,18 @@ class DurableServer {
     Gate kept;
     absl::Status status;
     pipeline_->admission().AwaitKept({job}, [&](const absl::Status& how) {
+      status = how;
+      kept.Open();
+    });
+    kept.Await();
+    return status;
+  }
+
+  /// Of all that was done to a job.
+  absl::Status AwaitChanged(const std::string& id) {
+    Gate kept;
+    absl::Status status;
+    pipeline_->control().AwaitKept(id, [&](const absl::Status& how) {
       status = how;
       kept.Open();
     });
@@ -151,20 +165,23 @@ TEST(DurableTest, WhatTheStoreRefusesIsNotAcknowledgedAndDoesNotStay) {
   DurableServer server(disk);
   JobSpec spec = Blocker("a");
   spec.request = RequestKey{{1, 2}, {3, 4}};
-  const absl::Status status = server.AwaitKept(server.Submit(spec));
+  const JobHandle job = server.Submit(spec);
+  const absl::Status status = server.AwaitKept(job);
   EXPECT_TRUE(absl::IsUnavailable(status));
   EXPECT_EQ(ReasonOf(status), "STORE_UNAVAILABLE");
-  const JobRecord ended = server.AwaitEnd("a");
+  EXPECT_TRUE(Eventually([&] { return absl::IsNotFound(server->reader().Find("a").status()); }));
+  const JobRecord ended = job.Snapshot().record;
   EXPECT_EQ(ended.state, JobState::kCancelled);
   EXPECT_EQ(ReasonOf(ended.outcome->error), "STORE_UNAVAILABLE");
+  // Also who asks later, when it has been stopped.
+  EXPECT_TRUE(absl::IsUnavailable(server.AwaitKept(job)));
   // While it refuses nobody is let in, but into memory.
   EXPECT_EQ(ReasonOf(server->admission().Submit(NoopSpec()).status()), "STORE_UNAVAILABLE");
   JobSpec in_memory = NoopSpec();
   in_memory.durability = Durability::kMemory;
   EXPECT_TRUE(server->admission().Submit(in_memory).ok());
   refuse = false;
-  // It has not been made: the same request makes it.
-  spec.id.clear();
+  // It has not been made: the same request makes it, with the same id.
   absl::StatusOr<Submission> again;
   EXPECT_TRUE(Eventually([&] { return (again = server->admission().Submit(spec)).ok(); }));
   EXPECT_FALSE(again->duplicate);
@@ -184,10 +201,165 @@ TEST(DurableTest, AnEndOutlastsAStoreThatRefuses) {
   ASSERT_TRUE(server.AwaitKept(job).ok());  // that it runs, too
   refuse = true;
   server->control().Cancel(job.live, CancelReason::kRequested);
-  EXPECT_TRUE(Eventually([&] { return absl::IsUnavailable(server.AwaitKept(job)); }));
+  EXPECT_TRUE(Eventually([&] { return absl::IsUnavailable(server.AwaitChanged("a")); }));
+  EXPECT_TRUE(server.AwaitKept(job).ok());  // it was before that
   EXPECT_FALSE(IsEnded(server.Get("a").state));
+  JobUpdate update;
+  update.display_name = "b";
+  EXPECT_EQ(ReasonOf(server->control().Update("a", update).status()), "STORE_UNAVAILABLE");
   refuse = false;
   EXPECT_EQ(server.AwaitEnd("a").state, JobState::kCancelled);
+}
+
+// What waiters were told.
+struct Teller final : Waiter {
+  void OnJobEnd(const EndedJob& job) override {
+    end = job;
+    told.Open();
+  }
+  void OnJobLeft() override {
+    left = true;
+    told.Open();
+  }
+  EndedJob end;  // read once told is open
+  bool left = false;
+  Gate told;
+};
+
+TEST(DurableTest, AJobThatIsRefusedAfterItsEndHasNotSucceeded) {
+  Disk disk;
+  Gate go_on;
+  std::atomic<bool> ran{false};
+  disk.store.before_put = [&](const std::string&) {
+    go_on.Await();
+    return absl::UnavailableError("disk is full");
+  };
+  DurableServer server(disk);
+  const auto waiter = std::make_shared<Teller>();
+  const absl::StatusOr<Submission> submission = server->admission().Submit(NoopSpec("a"), waiter);
+  ASSERT_TRUE(submission.ok());
+  EXPECT_TRUE(Eventually([&] { return submission->job.live->EndState() == JobState::kSucceeded; }));
+  go_on.Open();
+  ASSERT_TRUE(waiter->told.Await());
+  EXPECT_EQ(waiter->end->state, JobState::kCancelled);
+  EXPECT_EQ(ReasonOf(waiter->end->outcome->error), "STORE_UNAVAILABLE");
+  EXPECT_FALSE(waiter->end->outcome->result.has_value());
+}
+
+TEST(DurableTest, AJobThatIsLeftIsStillThereToBeSeen) {
+  Disk disk;
+  DurableServer server(disk);
+  server.Submit(Blocker("running"));
+  const JobHandle queued = server.Submit(Blocker("queued"));
+  const auto waiter = std::make_shared<Teller>();
+  queued.Await(waiter);
+  EXPECT_TRUE(Eventually([&] { return server.Get("running").state == JobState::kRunning; }));
+  server->Close([] {});
+  EXPECT_EQ(server->control().LeaveKept(), 1u);
+  EXPECT_EQ(server->live_jobs(), 1u);
+  EXPECT_EQ(server.Get("queued").state, JobState::kQueued);
+  ASSERT_TRUE(waiter->told.Await());
+  EXPECT_TRUE(waiter->left);
+  const auto late = std::make_shared<Teller>();
+  queued.Await(late);
+  ASSERT_TRUE(late->told.Await());
+  EXPECT_TRUE(late->left);
+  // What cannot be done any more is not acknowledged.
+  EXPECT_EQ(ReasonOf(server->control().Cancel("queued").status()), "SHUTTING_DOWN");
+  JobUpdate update;
+  update.priority = 9;
+  EXPECT_EQ(ReasonOf(server->control().Update("queued", update).status()), "SHUTTING_DOWN");
+}
+
+TEST(DurableTest, AJoinOfJobsThatAreLeftEnds) {
+  Disk disk;
+  DurableServer server(disk);
+  server.Submit(Blocker("running"));
+  for (const char* const id : {"a", "b"}) server.Submit(Blocker(id));
+  EXPECT_TRUE(Eventually([&] { return server.Get("running").state == JobState::kRunning; }));
+  struct Wait {
+    std::vector<std::string> ids;
+    Join::Mode mode;
+    bool ends;
+  };
+  for (const Wait& wait :
+       {Wait{{"a", "running"}, Join::Mode::kAll, true}, Wait{{"a", "b"}, Join::Mode::kAny, true},
+        Wait{{"a", "running"}, Join::Mode::kAny, false}}) {
+    std::atomic<int> told{0};
+    std::atomic<Join::Result> result{Join::Result::kEnded};
+    const auto join = server->notifier().Wait(wait.ids, wait.mode, std::nullopt, [&](Join::Result how) {
+      result = how;
+      ++told;
+    });
+    ASSERT_TRUE(join.ok());
+    server->control().LeaveKept();
+    EXPECT_EQ(told, wait.ends ? 1 : 0);
+    if (wait.ends) {
+      EXPECT_EQ(result, Join::Result::kLeft);
+    }
+    (*join)->Abandon();
+  }
+}
+
+TEST(DurableTest, AJobThatWasAskedToEndDoesNotRunAgain) {
+  Disk disk;
+  JobRecord job = MakeRecord("a");
+  job.durability = Durability::kDisk;
+  job.pool = std::make_shared<const std::string>("blocking");
+  Attempt attempt;
+  attempt.start_time = absl::Now();
+  attempt.stop_steps.push_back({StopStep::Action::kAsked, absl::Now(), /*for_good=*/true});
+  job.Start(attempt);
+  const JobWrite write{std::make_shared<const JobRecord>(job)};
+  ASSERT_TRUE(disk.kept.Commit(absl::MakeConstSpan(&write, 1)).ok());
+  DurableServer server(disk);
+  const JobRecord ended = server.AwaitEnd("a");
+  EXPECT_EQ(ended.state, JobState::kCancelled);
+  EXPECT_EQ(ended.attempts.size(), 1u);
+  EXPECT_NE(*disk.kept.Get("a"), nullptr);
+}
+
+TEST(DurableTest, ThatAJobWasAskedToEndIsKept) {
+  Disk disk;
+  ThreadRegistry threads;
+  prometheus::Registry registry;
+  StoreMetrics metrics(registry);
+  StoreWriter writer(disk.store, threads, metrics);
+  JobRecord record = MakeRecord("a");
+  record.durability = Durability::kDisk;
+  LiveJob job(record);
+  writer.Create({{std::make_shared<const JobRecord>(record)}}, [](const absl::Status&) {});
+  ASSERT_TRUE(job.Start(Attempt(), std::make_shared<RunControl>()));
+  const auto kept_for_good = [&] {
+    Gate flushed;
+    writer.Flush([&](const absl::Status&) { flushed.Open(); });
+    flushed.Await();
+    const JobRecord kept = disk.kept.ListLive(0, 1)->front();
+    return !kept.attempts.empty() && !kept.attempts.back().stop_steps.empty() &&
+           kept.attempts.back().stop_steps.front().for_good;
+  };
+  job.AskToEnd(CancelReason::kTimeout, absl::Now(), nullptr, &writer);
+  EXPECT_FALSE(kept_for_good());
+  job.AskToEnd(CancelReason::kRequested, absl::Now(), nullptr, &writer);
+  EXPECT_TRUE(kept_for_good());
+}
+
+TEST(DurableTest, APauseBeforeItServesStays) {
+  Disk disk;
+  {
+    DurableServer server(disk);
+    server.Submit(Blocker("a"));
+    server.ShutDown();
+  }
+  DurableServer server(disk, [](Pipeline& pipeline) {
+    EXPECT_EQ(pipeline.pools().Find("blocking")->state(), PoolState::kActive);
+    EXPECT_EQ(pipeline.pools().Find("blocking")->Load().queued_jobs, 1);
+    pipeline.pools().Find("blocking")->Pause();
+  });
+  EXPECT_EQ(server->pools().Find("blocking")->state(), PoolState::kPaused);
+  EXPECT_EQ(server.Get("a").state, JobState::kQueued);
+  server->pools().Find("blocking")->Resume();
+  EXPECT_TRUE(Eventually([&] { return server.Get("a").state == JobState::kRunning; }));
 }
 
 TEST(DurableTest, TheNextServerGoesOnInTheOldOrder) {

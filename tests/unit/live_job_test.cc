@@ -17,6 +17,7 @@ namespace {
 class CountingWaiter final : public Waiter {
  public:
   void OnJobEnd(const EndedJob&) override {}
+  void OnJobLeft() override {}
 };
 
 constexpr JobState kEnds[] = {JobState::kSucceeded, JobState::kFailed, JobState::kCancelled};
@@ -42,7 +43,7 @@ TEST(LiveJobTest, LooksAsBeforeUntilItsEndIsFinished) {
   EXPECT_FALSE(job->Start(Attempt(), std::make_shared<RunControl>()));
   EXPECT_FALSE(job->Update([](JobRecord&) { return true; }).has_value());
   EXPECT_EQ(job->BeginEnd(JobState::kQueued, JobState::kFailed, {}, MakeOutcome(absl::UnixEpoch())), nullptr);
-  EXPECT_TRUE(job->AddWaiter(waiter));
+  EXPECT_EQ(job->AddWaiter(waiter), LiveJob::Await::kAdded);
   EXPECT_EQ(job->FinishEnd(ended).size(), 1u);
   EXPECT_EQ(job->Snapshot().record.state, JobState::kCancelled);
 }
@@ -97,12 +98,12 @@ TEST(LiveJobTest, EndHandsOverThoseThatWait) {
   const auto job = MakeJob("j");
   const auto first = std::make_shared<CountingWaiter>();
   const auto second = std::make_shared<CountingWaiter>();
-  EXPECT_TRUE(job->AddWaiter(first));
-  EXPECT_TRUE(job->AddWaiter(second));
+  EXPECT_EQ(job->AddWaiter(first), LiveJob::Await::kAdded);
+  EXPECT_EQ(job->AddWaiter(second), LiveJob::Await::kAdded);
   Waiters waiters;
   ASSERT_TRUE(EndIt(*job, JobState::kQueued, JobState::kCancelled, &waiters));
   EXPECT_EQ(waiters.size(), 2u);
-  EXPECT_FALSE(job->AddWaiter(first));
+  EXPECT_EQ(job->AddWaiter(first), LiveJob::Await::kEnded);
   waiters.clear();
   EXPECT_EQ(first.use_count(), 1);
 }

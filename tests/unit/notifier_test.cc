@@ -48,8 +48,8 @@ class NotifierTest : public ::testing::Test {
                                              std::optional<absl::Duration> timeout = std::nullopt) {
     std::optional<MonotonicTime> deadline;
     if (timeout.has_value()) deadline = Later(notifier_.Now(), *timeout);
-    return notifier_.Wait(ids, mode, deadline, [told](bool timed_out) {
-      told->timed_out = timed_out;
+    return notifier_.Wait(ids, mode, deadline, [told](Join::Result result) {
+      told->timed_out = result == Join::Result::kTimedOut;
       ++told->times;
       told->done.Open();
     });

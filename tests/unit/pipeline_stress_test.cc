@@ -39,6 +39,7 @@ class EndCounter final : public Waiter {
     MutexLock lock(mu_);
     ++ends_[job->number];
   }
+  void OnJobLeft() override {}
   std::map<uint64_t, int> ends() {
     MutexLock lock(mu_);
     return ends_;
@@ -101,7 +102,7 @@ class PipelineStressTest : public ::testing::Test {
     const auto join =
         pipeline_->notifier().Wait(ids, random() % 2 == 0 ? Join::Mode::kAll : Join::Mode::kAny,
                                    Later(pipeline_->notifier().Now(), absl::Microseconds(random() % 1000)),
-                                   [done](bool) { done->Open(); });
+                                   [done](Join::Result) { done->Open(); });
     if (!join.ok()) return;
     if (random() % 3 == 0) {
       (*join)->Abandon();

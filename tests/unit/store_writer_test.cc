@@ -34,6 +34,10 @@ class ScriptedStore final : public JobStore {
     ++commits;
     if (on_commit) on_commit();
     if (refuse) return absl::UnavailableError("disk is full");
+    for (const JobWrite& write : writes) {
+      if (write.job->id == "taken") return absl::AlreadyExistsError("there is another");
+    }
+    last_size = writes.size();
     return kept.Commit(writes);
   }
   absl::Status CheckWritable() override {
@@ -59,6 +63,7 @@ class ScriptedStore final : public JobStore {
   std::atomic<bool> refuse{false};
   std::atomic<int> commits{0};
   std::atomic<int> looks{0};
+  std::atomic<size_t> last_size{0};  // of the commits that it took
   MemoryStore kept{1000};
 };
 
@@ -81,11 +86,11 @@ class StoreWriterTest : public ::testing::Test {
     return status;
   }
 
-  void Create(const std::vector<JobRecord>& records, StoreWriter::Done refused = nullptr) {
+  void Create(const std::vector<JobRecord>& records, StoreWriter::Done done = nullptr) {
     std::vector<JobWrite> writes;
     for (const JobRecord& record : records) writes.push_back({Share(record)});
-    if (refused == nullptr) refused = [](const absl::Status& status) { ADD_FAILURE() << status; };
-    writer().Create(std::move(writes), std::move(refused));
+    if (done == nullptr) done = [](const absl::Status& status) { EXPECT_TRUE(status.ok()) << status; };
+    writer().Create(std::move(writes), std::move(done));
   }
 
   std::vector<std::string> Live() {
@@ -209,9 +214,9 @@ TEST_F(StoreWriterTest, WhatHappensToAKeptJobIsTriedUntilItIsKept) {
 TEST_F(StoreWriterTest, AStoreThatRefusesIsAskedAgain) {
   std::vector<bool> told;  // of the thread that commits
   Gate well;
-  writer().set_on_health([&](const absl::Status& health) {
-    told.push_back(health.ok());
-    if (health.ok()) well.Open();
+  writer().set_on_health([&] {
+    told.push_back(writer().health().ok());
+    if (told.back()) well.Open();
   });
   store_.refuse = true;
   Create({MakeRecord("a")}, [](const absl::Status&) {});
@@ -221,6 +226,94 @@ TEST_F(StoreWriterTest, AStoreThatRefusesIsAskedAgain) {
   well.Await();
   EXPECT_EQ(told, (std::vector<bool>{false, true}));
   EXPECT_EQ(SumOfSeries(registry_, "jobpool_store_writable"), 1);
+}
+
+TEST_F(StoreWriterTest, ANewJobIsToldWhenItIsKept) {
+  Gate told;
+  Create({MakeRecord("a")}, [&](const absl::Status& kept) {
+    EXPECT_TRUE(kept.ok());
+    EXPECT_EQ(Live(), Strings{"a"});
+    told.Open();
+  });
+  EXPECT_TRUE(told.Await());
+}
+
+class OneAtFaultTest : public StoreWriterTest, public ::testing::WithParamInterface<size_t> {};
+
+TEST_P(OneAtFaultTest, IsRefusedAlone) {
+  Gate begun;
+  Gate go_on;
+  store_.on_commit = [&] {
+    begun.Open();
+    go_on.Await();
+  };
+  Create({MakeRecord("first")});
+  begun.Await();
+  Strings ids = {"first"};
+  std::atomic<int> refused{0};
+  for (size_t i = 0; i < 100; ++i) {
+    if (i == GetParam()) {
+      Create({MakeRecord("other"), MakeRecord("taken")}, [&](const absl::Status& status) {
+        EXPECT_TRUE(absl::IsAlreadyExists(status));
+        ++refused;
+      });
+    } else {
+      ids.push_back(absl::StrCat("j", i));
+      Create({MakeRecord(ids.back())});
+    }
+  }
+  go_on.Open();
+  EXPECT_TRUE(Flush().ok());
+  EXPECT_EQ(refused, 1);
+  EXPECT_EQ(Live(), ids);
+  EXPECT_TRUE(writer().health().ok());
+}
+
+INSTANTIATE_TEST_SUITE_P(Places, OneAtFaultTest, ::testing::Values(0, 1, 37, 98, 99));
+
+TEST_F(StoreWriterTest, OfTheChangesThatWaitTheLastSaysItAll) {
+  JobRecord job = MakeRecord("a");
+  const JobRecord other = MakeRecord("b");
+  Create({job, other});
+  EXPECT_TRUE(Flush().ok());
+  store_.refuse = true;
+  for (int i = 0; i < 500; ++i) {
+    job.priority = static_cast<uint8_t>(i % 10);
+    ++job.revision;
+    writer().Change(Share(job));
+    if (i == 250) {
+      writer().Change(Share(other));
+      EXPECT_FALSE(Flush().ok());
+    }
+  }
+  Gate ended;
+  writer().End(EndOf(other), [&](const absl::Status&) { ended.Open(); });
+  EXPECT_FALSE(Flush().ok());
+  store_.refuse = false;
+  EXPECT_TRUE(ended.Await());
+  EXPECT_EQ(store_.last_size, 2u);
+  ASSERT_EQ(Live(), Strings{"a"});
+  EXPECT_EQ(store_.ListLive(0, 10)->front().revision, job.revision);
+  EXPECT_NE(*store_.Get("b"), nullptr);
+}
+
+TEST_F(StoreWriterTest, ACommitThatHangsIsSeen) {
+  writer_ = std::make_unique<StoreWriter>(store_, threads_, metrics_, absl::ZeroDuration());
+  Gate begun;
+  Gate go_on;
+  store_.on_commit = [&] {
+    begun.Open();
+    go_on.Await();
+  };
+  writer().CheckHealth();
+  EXPECT_TRUE(writer().health().ok());
+  Create({MakeRecord("a")});
+  begun.Await();
+  writer().CheckHealth();
+  EXPECT_TRUE(absl::IsUnavailable(writer().health()));
+  go_on.Open();
+  EXPECT_TRUE(Eventually([&] { return writer().health().ok(); }));
+  EXPECT_EQ(Live(), Strings{"a"});
 }
 
 TEST_F(StoreWriterTest, StopKeepsWhatWasWritten) {
