@@ -17,8 +17,10 @@
 
 #include <gtest/gtest.h>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "server/store/record_codec.h"
 #include "server/store/sqlite_db.h"
 #include "server/store/sqlite_lister.h"
 #include "server/store/sqlite_schema.h"
@@ -232,26 +234,36 @@ TEST_F(SqliteStoreTest, DamagedRecordsExpireWithTheirLabels) {
   };
   const std::string count = "SELECT count(*) FROM labels";
   for (const absl::Duration retention : {absl::Hours(24), absl::Hours(1)}) {
+    const JobWrite changed = labelled("changed", "e", retention);
     {
       const auto store = Open();
-      ASSERT_TRUE(store
-                      ->Commit({labelled("bytes", "a", retention), labelled("other", "b", retention),
-                                labelled("well", "c", retention)})
-                      .ok());
+      const JobWrite writes[] = {labelled("bytes", "a", retention), labelled("other", "b", retention),
+                                 labelled("well", "c", retention), changed};
+      ASSERT_TRUE(store->Commit(writes).ok());
     }
+    JobRecord changed_record = *changed.job;
+    auto options = std::make_shared<JobOptions>(*changed_record.options);
+    options->labels[0].second = "f";
+    changed_record.options = std::move(options);
+    std::string bytes;
+    RecordEncoder().Append(changed_record, bytes);
     ASSERT_TRUE(
         Connect()
             .Execute("UPDATE ended_jobs SET record = x'ff' WHERE id = 'bytes';"
                      "UPDATE ended_jobs SET record = (SELECT record FROM ended_jobs WHERE id = 'well') "
                      "WHERE id = 'other'")
             .ok());
+    ASSERT_TRUE(Connect()
+                    .Execute(absl::StrCat("UPDATE ended_jobs SET record = x'", absl::BytesToHexString(bytes),
+                                          "' WHERE id = 'changed'"))
+                    .ok());
     const auto store = Open();
     ASSERT_TRUE(store->Put(labelled("kept", "d", absl::Hours(48)).job).ok());
     EXPECT_EQ(store->Get("bytes").status().code(), absl::StatusCode::kDataLoss);
     const absl::StatusOr<size_t> deleted =
         store->DeleteExpired(absl::FromUnixSeconds(2) + absl::Hours(24), 1000);
     ASSERT_TRUE(deleted.ok()) << deleted.status();
-    EXPECT_EQ(*deleted, 3u);
+    EXPECT_EQ(*deleted, 4u);
     EXPECT_EQ(store->Stats().ended_jobs, 1);
     EXPECT_EQ(*Connect().ReadInt(count), 2);  // of the one that is kept
     ASSERT_TRUE(*store->Delete("kept"));
@@ -307,6 +319,7 @@ TEST_F(SqliteStoreDamageTest, ALargeFileIsCheckedWhenThatIsAskedFor) {
 TEST_F(SqliteStoreDamageTest, AChecksEndIsNoDamage) {
   MakeDamaged(20 << 20);
   const auto store = Open();
+  ASSERT_NE(store, nullptr);
   std::thread check([&] { (void)store->CheckIntegrity(); });
   store->EndChecks();
   check.join();
