@@ -1,17 +1,20 @@
-"""Files that the server must not serve: one line says why, the exit status is 2, and they stay as they are."""
+"""Files that the server must not serve: one line says why, the exit status is 2, and they stay as they are. And one
+that it serves as far as it can be read."""
 import glob
 import os
 import shutil
 import sqlite3
 import unittest
 
+import grpc
 from jobpool.v1 import job_pb2
-from jobpool_e2e import BIN, noop_job
+from jobpool_e2e import BIN, eventually, noop_job
 from store_e2e import StoreTest, ahead
 
 Job = job_pb2.Job
 PAGE = 4096
-LIVE_JOBS = 300
+JOBS = 300
+LARGE = 100_000  # bytes of a payload, with which the file is too large to be checked whole at each start
 
 
 class Refused(StoreTest):
@@ -19,13 +22,13 @@ class Refused(StoreTest):
         super().setUp()
         self.path = f"{self.state}/jobs.db"
 
-    def make(self, clean):
+    def make(self, clean, payload=b"payload " * 20):
         """A store with jobs, all in its one file, as a server has left it that was shut down (`clean`) or killed."""
         shutil.rmtree(self.state, ignore_errors=True)
         server, client = self.start()
-        for i in range(LIVE_JOBS):
-            client.submit(noop_job(b"payload %d " % i * 20, schedule_time=ahead(3600)), job_id=f"live-{i}")
-        client.run(noop_job(b"result " * 50), job_id="ended")
+        for i in range(JOBS):
+            client.submit(noop_job(payload, schedule_time=ahead(3600)), job_id=f"live-{i}")
+        client.run(noop_job(), job_id="ended")
         if clean:
             server.finish()
             self.assertEqual(os.listdir(self.state), ["jobs.db", "jobs.db.lock"])
@@ -50,11 +53,11 @@ class Refused(StoreTest):
         with open(self.path, "rb") as file:
             return file.read()
 
-    def page_of_live_jobs(self):
-        """Where one begins that is full of them."""
+    def page_of(self, job_id=b"live-100"):
+        """Where that begins which has this job's record."""
         data = self.read()
         pages = [data[start:start + PAGE] for start in range(0, len(data), PAGE)]
-        (number,) = [i for i, page in enumerate(pages) if b"live-100" in page and page[0] == 13]  # a leaf of a table
+        (number,) = [i for i, page in enumerate(pages) if job_id in page and page[0] == 13]  # a leaf of a table
         return number * PAGE
 
     def refused(self, word):
@@ -70,21 +73,38 @@ class Refused(StoreTest):
         for clean in (True, False):
             with self.subTest(clean=clean):
                 self.make(clean)
-                self.overwrite(self.page_of_live_jobs() + 1000, b"\xff" * 1000)
+                self.overwrite(self.page_of() + 1000, b"\xff" * 1000)
                 self.refused("damaged")
 
     def test_the_start_of_a_page(self):
         for clean in (True, False):
             with self.subTest(clean=clean):
                 self.make(clean)
-                self.overwrite(self.page_of_live_jobs(), b"\xff" * 100)
+                self.overwrite(self.page_of(), b"\xff" * 100)
                 self.refused("damaged")
 
     def test_what_only_a_check_finds(self):
         """That is made after a crash."""
-        self.make(clean=False)
-        self.overwrite(self.page_of_live_jobs() + 7, b"\x3b")  # bytes that are free between cells, which nobody reads
-        self.refused("damaged")
+        for payload in (b"small", bytes(LARGE)):
+            with self.subTest(len(payload)):
+                self.make(False, payload)
+                self.overwrite(self.page_of() + 7, b"\x3b")  # bytes that are free between cells, which nobody reads
+                self.refused("damaged")
+
+    def test_ended_jobs_of_a_large_file(self):
+        """Are not looked at by a start: the others, and new ones, can be had meanwhile."""
+        server, client = self.start()
+        for i in range(JOBS):
+            client.run(noop_job(os.urandom(LARGE)), job_id=f"ended-{i}")
+        server.finish()
+        self.overwrite(self.page_of(b"ended-100") + 100, b"\xff" * (PAGE - 100))
+        server, client = self.start()
+        self.fails(grpc.StatusCode.DATA_LOSS, client.get, "jobs/ended-100")
+        self.fails(grpc.StatusCode.DATA_LOSS, client.submit, noop_job(), job_id="ended-100")
+        self.assertEqual(client.get("jobs/ended-200").state, Job.SUCCEEDED)
+        self.assertEqual(client.run(noop_job()).state, Job.SUCCEEDED)
+        eventually(lambda: server.metrics().sum("jobpool_store_damaged") == 1, what="the server has noticed")
+        eventually(lambda: " error store damaged, restore a backup " in server.log(), what="and says so")
 
     def test_the_header(self):
         self.make(clean=True)
