@@ -5,6 +5,7 @@ import json
 import os
 import re
 import subprocess
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,6 +14,7 @@ from google.protobuf import json_format
 from google.rpc import error_details_pb2
 from jobpool.v1 import echo_service_pb2, echo_service_pb2_grpc, error_reason_pb2, job_service_pb2 as js, pool_service_pb2 as ps
 from jobpool_e2e import PATIENCE, ROOT, Client, E2eTest, Error, eventually, noop_job, sleep_job
+from store_e2e import DiskControl
 from test_calls import BUF
 
 NOT_SERVING = 2
@@ -22,7 +24,7 @@ BESIDE = {"INVALID_ARGUMENT": {"BadRequest"}, "NOT_FOUND": {"ResourceInfo"}, "AL
           "FAILED_PRECONDITION": {"PreconditionFailure"}, "RESOURCE_EXHAUSTED": {"QuotaFailure", "RetryInfo"},
           "UNAVAILABLE": {"RetryInfo"}, "ABORTED": set(), "OUT_OF_RANGE": set()}
 STEP = re.compile(r"`(?P<method>\w+/\w+)` `(?P<request>\{.*\})`|`--config` with `(?P<config>.*)`"
-                  r"|`(?P<flag>--[^`]*)`|`(?P<runs>jobs/\S+)` runs"
+                  r"|`(?P<flag>--[^`]*)`|(?P<disk>a disk that can only be read)|`(?P<runs>jobs/\S+)` runs"
                   r"|(?P<open>[\d,]+) open calls of `EchoService/UppercaseText`|SIGTERM")
 
 
@@ -162,6 +164,9 @@ class Table(E2eTest):
             if step["flag"]:
                 server, client = self.both(step["flag"])
                 continue
+            if step["disk"]:
+                server = self.on_a_disk_that_can_only_be_read()
+                continue
             if server is None:
                 server, client = self.both(drain_timeout="300s")  # ended by a second signal
             if step["method"]:
@@ -174,6 +179,14 @@ class Table(E2eTest):
                 server.signal()
         if "SIGTERM" in given:
             eventually(lambda: client.health() == NOT_SERVING, what="it shuts down")
+        return server
+
+    def on_a_disk_that_can_only_be_read(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        disk = DiskControl(folder.name, f"{folder.name}/state")
+        server = self.server(f"--state_dir={folder.name}/state", env=disk.env)
+        disk.be("read-only")
         return server
 
     def open_echoes(self, client, count):
@@ -195,8 +208,8 @@ class Table(E2eTest):
         reasons = set(re.findall(r"^  ([A-Z_]+) = \d+;", of_calls, re.M))
         self.assertLess(reasons, set(error_reason_pb2.ErrorReason.keys()))
         rows = {reason for row in ROWS for reason in quoted(row["reason"])}
-        self.assertEqual(rows, reasons - {"CALL_CANCELLED", "WATCH_TOO_SLOW", "STORE_UNAVAILABLE"})
-        # Nobody sees the first, test_watch.py the second, test_store.py the third.
+        # Nobody sees the first, test_watch.py the second.
+        self.assertEqual(rows, reasons - {"CALL_CANCELLED", "WATCH_TOO_SLOW"})
 
     def test_the_example_is_what_is_said(self):
         _, client = self.both()
