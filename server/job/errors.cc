@@ -237,6 +237,10 @@ absl::Status StoreUnavailableError(const absl::Status& cause) {
   return status;
 }
 
+absl::Status StoreDamagedError(const absl::Status& cause) {
+  return Make(absl::StatusCode::kDataLoss, v1::STORE_DAMAGED, std::string(cause.message()));
+}
+
 absl::Status NoDurableStoreError() {
   return Make(absl::StatusCode::kFailedPrecondition, v1::NO_DURABLE_STORE,
               "durability DISK: this server keeps jobs in memory alone");

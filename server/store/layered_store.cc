@@ -3,8 +3,19 @@
 #include <utility>
 
 #include "server/base/status_macros.h"
+#include "server/job/errors.h"
 
 namespace jobpool {
+namespace {
+
+template <typename T>
+absl::StatusOr<T> WithReason(absl::StatusOr<T> result) {
+  if (result.ok()) return result;
+  return absl::IsDataLoss(result.status()) ? StoreDamagedError(result.status())
+                                           : StoreUnavailableError(result.status());
+}
+
+}  // namespace
 
 absl::Status LayeredStore::Commit(absl::Span<const JobWrite> writes) {
   if (writes.empty()) return absl::OkStatus();
@@ -14,13 +25,13 @@ absl::Status LayeredStore::Commit(absl::Span<const JobWrite> writes) {
 absl::StatusOr<EndedJob> LayeredStore::Get(const std::string& id) const {
   JOBPOOL_ASSIGN_OR_RETURN(EndedJob job, memory_.Get(id));
   if (job != nullptr || disk_ == nullptr) return job;
-  return disk_->Get(id);
+  return WithReason(disk_->Get(id));
 }
 
 absl::StatusOr<StoredPage> LayeredStore::List(const JobQuery& query) const {
   JOBPOOL_ASSIGN_OR_RETURN(StoredPage memory, memory_.List(query));
   if (disk_ == nullptr) return memory;
-  JOBPOOL_ASSIGN_OR_RETURN(StoredPage disk, disk_->List(query));
+  JOBPOOL_ASSIGN_OR_RETURN(StoredPage disk, WithReason(disk_->List(query)));
   // What is behind the place that either has looked up to must wait.
   const JobOrder& order = query.order;
   std::optional<JobPosition> end = memory.looked_up_to;
@@ -50,7 +61,7 @@ absl::StatusOr<StoredPage> LayeredStore::List(const JobQuery& query) const {
 absl::StatusOr<bool> LayeredStore::Delete(const std::string& id) {
   JOBPOOL_ASSIGN_OR_RETURN(const bool deleted, memory_.Delete(id));
   if (deleted || disk_ == nullptr) return deleted;
-  return disk_->Delete(id);
+  return WithReason(disk_->Delete(id));
 }
 
 absl::StatusOr<size_t> LayeredStore::DeleteExpired(absl::Time now, size_t limit) {

@@ -9,7 +9,8 @@ namespace jobpool {
 /// is as if there were one. Thread-safe.
 class LayeredStore final : public JobStore {
  public:
-  /// Both outlive it. `disk`: null: there is none.
+  /// Both outlive it. `disk`: null: there is none. Its errors are given the reasons that
+  /// callers are told.
   LayeredStore(JobStore& memory, JobStore* disk) : memory_(memory), disk_(disk) {}
 
   /// REQUIRES: all of one durability, and there is a disk for those of DISK.

@@ -88,6 +88,10 @@ absl::StatusOr<std::optional<std::string>> SqliteConnection::ReadText(absl::stri
   return std::optional<std::string>(statement.Bytes(0));
 }
 
+void SqliteConnection::SetKeepsLog(bool keeps) {
+  sqlite3_db_config(get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keeps ? 1 : 0, nullptr);
+}
+
 absl::Status SqliteConnection::CheckIntegrity(absl::string_view table) {
   // In a table each row, without a look at the indexes.
   JOBPOOL_ASSIGN_OR_RETURN(const std::optional<std::string> answer,

@@ -126,6 +126,10 @@ class SqliteConnection {
   /// is damaged first.
   absl::Status CheckIntegrity(absl::string_view table);
 
+  /// Whether the end of the last connection leaves the file as it is, with the log beside
+  /// it, rather than taking that over into the file. False at first.
+  void SetKeepsLog(bool keeps);
+
   bool InTransaction() const { return sqlite3_get_autocommit(get()) == 0; }
 
  private:

@@ -57,21 +57,23 @@ SqliteStore::SqliteStore(std::string path, SqliteOptions options, FileLock lock)
 absl::Status SqliteStore::Start() {
   MutexLock lock(writer_mu_);
   JOBPOOL_RETURN_IF_ERROR(HaveWriter());
-  JOBPOOL_ASSIGN_OR_RETURN(const bool clean, writer_->TakeCleanMark());
-  if (writer_->counts().file_bytes <= kCheckedAtOnce) {
-    checked_ = true;
-    return writer_->connection().CheckIntegrity("");
-  }
-  if (clean) return absl::OkStatus();
+  JOBPOOL_ASSIGN_OR_RETURN(const bool clean, writer_->HasCleanMark());
+  checked_ = writer_->counts().file_bytes <= kCheckedAtOnce;
   // After a crash SQLite has recovered from its log already; this is for disks that have lost more. Only what
   // a start has to read: 0.2 s for a million live jobs, whereas the ended ones may be many more.
-  return writer_->connection().CheckIntegrity("live_jobs");
+  if (checked_ || !clean) {
+    JOBPOOL_RETURN_IF_ERROR(writer_->connection().CheckIntegrity(checked_ ? "" : "live_jobs"));
+  }
+  JOBPOOL_RETURN_IF_ERROR(writer_->RemoveCleanMark());
+  started_ = true;
+  return absl::OkStatus();
 }
 
 SqliteStore::~SqliteStore() {
   readers_.CloseFree();
   MutexLock lock(writer_mu_);
-  if (writer_ != nullptr && writer_->usable()) (void)writer_->SetCleanMark();
+  // A damaged file stays as it was found.
+  if (started_ && !damaged_ && writer_ != nullptr && writer_->usable()) (void)writer_->SetCleanMark();
 }
 
 absl::Status SqliteStore::HaveWriter() {

@@ -91,6 +91,7 @@ class SqliteStore final : public JobStore {
   const SqliteOptions options_;
   const FileLock lock_;
   bool checked_ = false;
+  bool started_ = false;
   mutable std::atomic<bool> damaged_{false};
 
   Mutex writer_mu_;

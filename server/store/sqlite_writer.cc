@@ -74,6 +74,7 @@ absl::StatusOr<std::unique_ptr<SqliteWriter>> SqliteWriter::Open(const std::stri
       SqliteConnection db,
       SqliteConnection::Open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, options.vfs));
   sqlite3_busy_timeout(db.get(), 5000);
+  db.SetKeepsLog(true);
   JOBPOOL_RETURN_IF_ERROR(PrepareFile(db));
   JOBPOOL_ASSIGN_OR_RETURN(const std::optional<int64_t> page_bytes, db.ReadInt("PRAGMA page_size"));
   // With FULL the log is synchronized at each commit.
@@ -603,11 +604,14 @@ absl::Status SqliteWriter::GiveBack(int64_t bytes) {
   });
 }
 
-absl::StatusOr<bool> SqliteWriter::TakeCleanMark() {
+absl::StatusOr<bool> SqliteWriter::HasCleanMark() {
   JOBPOOL_ASSIGN_OR_RETURN(const std::optional<int64_t> clean,
                            db_.ReadInt("SELECT value FROM meta WHERE name = 'clean'"));
-  JOBPOOL_RETURN_IF_ERROR(db_.Execute("DELETE FROM meta WHERE name = 'clean'"));
   return clean.has_value();
+}
+
+absl::Status SqliteWriter::RemoveCleanMark() {
+  return db_.Execute("DELETE FROM meta WHERE name = 'clean'");
 }
 
 absl::Status SqliteWriter::CheckWritable() {
@@ -619,6 +623,7 @@ absl::Status SqliteWriter::CheckWritable() {
 }
 
 absl::Status SqliteWriter::SetCleanMark() {
+  db_.SetKeepsLog(false);
   put_meta_.BindText(1, "clean");
   put_meta_.BindInt(2, int64_t{1});
   return put_meta_.Run();

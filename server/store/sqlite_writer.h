@@ -78,9 +78,12 @@ class SqliteWriter {
   /// Takes up to `bytes` of free pages off the file.
   absl::Status GiveBack(int64_t bytes);
 
-  /// Whether the file was closed in order the last time; from now on it is not.
-  absl::StatusOr<bool> TakeCleanMark();
-  /// REQUIRES: nothing is written any more.
+  /// Whether the file was closed in order the last time.
+  absl::StatusOr<bool> HasCleanMark();
+  /// To be called before anything is written.
+  absl::Status RemoveCleanMark();
+  /// To be called when nothing is written any more. Its end then takes the log over into the
+  /// file, which it leaves alone otherwise.
   absl::Status SetCleanMark();
 
   SqliteConnection& connection() { return db_; }
