@@ -44,16 +44,20 @@ absl::Status NotFound(v1::ErrorReason reason, absl::string_view type, absl::stri
   return status;
 }
 
+void AttachPrecondition(absl::Status& status, absl::string_view type, absl::string_view subject) {
+  google::rpc::PreconditionFailure failure;
+  auto* violation = failure.add_violations();
+  violation->set_type(std::string(type));
+  violation->set_subject(std::string(subject));
+  violation->set_description(std::string(status.message()));
+  Attach(status, failure);
+}
+
 absl::Status WrongState(v1::ErrorReason reason, absl::string_view message, absl::string_view name,
                         absl::string_view state) {
   absl::Status status = Make(absl::StatusCode::kFailedPrecondition, reason, message,
                              {{"name", std::string(name)}, {"state", std::string(state)}});
-  google::rpc::PreconditionFailure failure;
-  auto* violation = failure.add_violations();
-  violation->set_type("STATE");
-  violation->set_subject(std::string(name));
-  violation->set_description(std::string(message));
-  Attach(status, failure);
+  AttachPrecondition(status, "STATE", name);
   return status;
 }
 
@@ -149,12 +153,7 @@ absl::Status RequestIdReusedError(absl::string_view name) {
       absl::StrCat("the request_id was used before, with another payload, for \"", name, "\"");
   absl::Status status = Make(absl::StatusCode::kFailedPrecondition, v1::REQUEST_ID_REUSED, message,
                              {{"name", std::string(name)}});
-  google::rpc::PreconditionFailure failure;
-  auto* violation = failure.add_violations();
-  violation->set_type("REQUEST_ID");
-  violation->set_subject(std::string(name));
-  violation->set_description(message);
-  Attach(status, failure);
+  AttachPrecondition(status, "REQUEST_ID", name);
   return status;
 }
 
@@ -242,8 +241,10 @@ absl::Status StoreDamagedError(const absl::Status& cause) {
 }
 
 absl::Status NoDurableStoreError() {
-  return Make(absl::StatusCode::kFailedPrecondition, v1::NO_DURABLE_STORE,
-              "durability DISK: this server keeps jobs in memory alone");
+  absl::Status status = Make(absl::StatusCode::kFailedPrecondition, v1::NO_DURABLE_STORE,
+                             "durability DISK: this server keeps jobs in memory alone");
+  AttachPrecondition(status, "STORE", "durability");
+  return status;
 }
 
 absl::Status CallCancelledError() {

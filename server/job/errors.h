@@ -62,6 +62,7 @@ absl::Status WatchTooSlowError(int64_t limit);
 absl::Status ShuttingDownError();
 /// `cause`: as the store said it.
 absl::Status StoreUnavailableError(const absl::Status& cause);
+absl::Status StoreDamagedError(const absl::Status& cause);
 absl::Status NoDurableStoreError();
 absl::Status CallCancelledError();
 
