@@ -59,9 +59,9 @@ App::App(Config config, std::unique_ptr<Files> files, std::unique_ptr<Stores> st
       health_service_({"jobpool.v1.JobService", "jobpool.v1.ThreadService", "jobpool.v1.PoolService",
                        "jobpool.v1.EchoService", "grpc.health.v1.Health"},
                       call_memory_, rpc_metrics_),
-      http_server_(threads_, {metrics_, process_metrics_, live_metrics_,
-                              std::make_shared<CertificateMetrics>(*files_),
-                              std::make_shared<StoreGauges>(stores_->disk())}),
+      http_server_(threads_,
+                   {metrics_, process_metrics_, live_metrics_, std::make_shared<CertificateMetrics>(*files_),
+                    std::make_shared<StoreGauges>(stores_->disk())}),
       echo_server_(threads_),
       watchdog_(pipeline_.timer(), service_pool_),
       reload_metrics_(*metrics_) {

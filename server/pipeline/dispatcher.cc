@@ -475,7 +475,7 @@ void Dispatcher::SetGraceTimer(const std::shared_ptr<LiveJob>& job, const Contro
 
 void Dispatcher::Restore(const std::shared_ptr<LiveJob>& job) {
   reserved_.fetch_add(1);
-  Accept(job, job->Snapshot().record.state);
+  Accept(job, job->EndState());
 }
 
 // The thread is lost to the pool, and the job goes on without it.

@@ -34,14 +34,27 @@ absl::Status JobTable::Insert(absl::Span<const std::shared_ptr<LiveJob>> jobs, c
   return inserted;
 }
 
+void JobTable::Reserve(size_t jobs) {
+  for (Shard& shard : shards_) {
+    MutexLock lock(shard.mu);
+    shard.jobs.reserve(jobs / kShards + jobs / (8 * kShards));  // they do not spread quite evenly
+  }
+}
+
 void JobTable::Restore(absl::Span<const std::shared_ptr<LiveJob>> jobs) {
   int64_t bytes = 0;
+  std::array<std::vector<const std::shared_ptr<LiveJob>*>, kShards> of_shards;
   for (const auto& job : jobs) {
     bytes += job->GivenBytes();
-    Shard& shard = ShardOf(job->id());
-    MutexLock lock(shard.mu);
-    shard.jobs.insert(job);
-    shard.index.Insert(&job->record());
+    of_shards[ShardIndex(job->id())].push_back(&job);
+  }
+  for (size_t i = 0; i < kShards; ++i) {
+    MutexLock lock(shards_[i].mu);
+    for (const auto* const job : of_shards[i]) shards_[i].jobs.prefetch(absl::string_view((*job)->id()));
+    for (const auto* const job : of_shards[i]) {
+      shards_[i].jobs.insert(*job);
+      shards_[i].index.Insert(&(*job)->record());
+    }
   }
   bytes_.fetch_add(bytes);
   size_.fetch_add(jobs.size());

@@ -56,6 +56,9 @@ class JobTable {
                       size_t* taken = nullptr, const std::function<void()>& last = nullptr);
   absl::Status Insert(const std::shared_ptr<LiveJob>& job) { return Insert(absl::MakeConstSpan(&job, 1)); }
 
+  /// Makes room for so many jobs, so that their coming moves none.
+  void Reserve(size_t jobs);
+
   /// Inserts jobs of a server before this one, which have been accepted: no bound and no
   /// closing keeps them out. REQUIRES: their ids are free.
   void Restore(absl::Span<const std::shared_ptr<LiveJob>> jobs);

@@ -102,7 +102,14 @@ absl::Status Pipeline::store_health() const {
 
 absl::Status Pipeline::Recover() {
   if (disk_ == nullptr) return absl::OkStatus();
-  JOBPOOL_ASSIGN_OR_RETURN(const Recovered found, ReadRecovered(*disk_, pools_, clock().Now()));
+  for (const auto& pool : pools_.all()) pool->HoldStarts(true);
+  table_.Reserve(disk_->CountLive());
+  JOBPOOL_ASSIGN_OR_RETURN(
+      const Recovered found,
+      ReadRecovered(*disk_, pools_, clock().Now(), [this](absl::Span<const std::shared_ptr<LiveJob>> jobs) {
+        table_.Restore(jobs);
+        for (const auto& job : jobs) pools_.Find(job->pool())->Restore(job);
+      }));
   admission_.set_last_number(found.last_number);
   {
     MutexLock lock(request_ids_.mu());
@@ -110,12 +117,9 @@ absl::Status Pipeline::Recover() {
       request_ids_.Restore(request.key, request.job_id, request.expire_time);
     }
   }
-  for (const auto& pool : pools_.all()) pool->HoldStarts(true);
-  table_.Restore(found.jobs);
-  for (const auto& job : found.jobs) pools_.Find(job->pool())->Restore(job);
-  for (const size_t i : found.cancelled) control_.Cancel(found.jobs[i], CancelReason::kRequested);
-  if (!found.jobs.empty() || !found.requests.empty()) {
-    Log().info("recovered jobs={} interrupted={} request_ids={}", found.jobs.size(), found.interrupted,
+  for (const auto& job : found.cancelled) control_.Cancel(job, CancelReason::kRequested);
+  if (found.jobs > 0 || !found.requests.empty()) {
+    Log().info("recovered jobs={} interrupted={} request_ids={}", found.jobs, found.interrupted,
                found.requests.size());
   }
   return absl::OkStatus();

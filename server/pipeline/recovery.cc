@@ -15,7 +15,7 @@
 namespace jobpool {
 namespace {
 
-constexpr size_t kPage = 10'000;
+constexpr size_t kPage = 2'000;
 
 // Jobs of pools that are gone would wait for ever: whoever has changed the config has to say what he means.
 absl::Status PoolsMissingError(const std::map<std::string, size_t>& missing) {
@@ -28,14 +28,18 @@ absl::Status PoolsMissingError(const std::map<std::string, size_t>& missing) {
 
 }  // namespace
 
-absl::StatusOr<Recovered> ReadRecovered(const JobStore& store, const PoolSet& pools, absl::Time now) {
+absl::StatusOr<Recovered> ReadRecovered(
+    const JobStore& store, const PoolSet& pools, absl::Time now,
+    absl::FunctionRef<void(absl::Span<const std::shared_ptr<LiveJob>>)> restore) {
   Recovered found;
   JOBPOOL_ASSIGN_OR_RETURN(found.last_number, store.LastNumber());
   std::map<std::string, size_t> missing;
+  std::vector<std::shared_ptr<LiveJob>> jobs;
   for (uint64_t after = 0;;) {
     JOBPOOL_ASSIGN_OR_RETURN(std::vector<JobRecord> records, store.ListLive(after, kPage));
     if (records.empty()) break;
     after = records.back().number;
+    jobs.clear();
     for (JobRecord& record : records) {
       const Dispatcher* const pool = pools.Find(*record.pool);
       if (pool == nullptr) {
@@ -43,18 +47,22 @@ absl::StatusOr<Recovered> ReadRecovered(const JobStore& store, const PoolSet& po
         continue;
       }
       record.pool = pool->name();
-      if (record.state == JobState::kRunning) {
+      const bool ran = record.state == JobState::kRunning;
+      bool cancelled = false;
+      if (ran) {
         const std::vector<StopStep>& steps = record.attempts.back().stop_steps;
-        const bool cancelled =
+        cancelled =
             std::any_of(steps.begin(), steps.end(), [](const StopStep& step) { return step.for_good; });
         record.Interrupt(std::max(now, record.attempts.back().start_time), {},
                          JobCancelledError(CancelReason::kInterrupted));
         ++found.interrupted;
-        if (cancelled) found.cancelled.push_back(found.jobs.size());
       }
-      found.jobs.push_back(std::make_shared<LiveJob>(std::move(record)));
-      found.jobs.back()->SetKeeping(LiveJob::Keeping::kKept);
+      jobs.push_back(std::make_shared<LiveJob>(std::move(record)));
+      jobs.back()->SetKeeping(LiveJob::Keeping::kKept);
+      if (cancelled) found.cancelled.push_back(jobs.back());
     }
+    found.jobs += jobs.size();
+    restore(jobs);
   }
   if (!missing.empty()) return PoolsMissingError(missing);
   for (std::optional<RequestId> after;;) {

@@ -5,28 +5,33 @@
 #include <memory>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "server/pipeline/live_job.h"
 #include "server/pipeline/pool_set.h"
 #include "server/store/job_store.h"
 
 namespace jobpool {
 
-/// What a server before this one has left.
+/// What a server before this one has left, beside its live jobs.
 struct Recovered {
-  /// Live ones, by number; none is RUNNING: the attempts of those that were have been
-  /// interrupted, by `now` at the latest, and do not count.
-  std::vector<std::shared_ptr<LiveJob>> jobs;
+  size_t jobs = 0;         // live ones
   size_t interrupted = 0;  // of them
-  /// Indexes of those that were asked to end, and had not yet.
-  std::vector<size_t> cancelled;
+  /// Those that were asked to end, and had not yet.
+  std::vector<std::shared_ptr<LiveJob>> cancelled;
   /// By expire time.
   std::vector<MadeRequest> requests;
   uint64_t last_number = 0;
 };
 
-/// Reads it; nothing is changed. FAILED_PRECONDITION: jobs are of a pool that there is not.
-absl::StatusOr<Recovered> ReadRecovered(const JobStore& store, const PoolSet& pools, absl::Time now);
+/// Reads it, and gives the live jobs, by number and some at a time while they are in the
+/// processor's caches, to `restore`. None is RUNNING: the attempts of those that were have
+/// been interrupted, by `now` at the latest, and do not count. Nothing is written.
+/// FAILED_PRECONDITION: jobs are of a pool that there is not.
+absl::StatusOr<Recovered> ReadRecovered(
+    const JobStore& store, const PoolSet& pools, absl::Time now,
+    absl::FunctionRef<void(absl::Span<const std::shared_ptr<LiveJob>>)> restore);
 
 }  // namespace jobpool

@@ -82,6 +82,9 @@ class JobStore {
 
   // What a server reads when it starts.
 
+  /// About how many live jobs there are.
+  virtual size_t CountLive() const = 0;
+
   /// Up to `limit` of the live jobs whose number is greater than `after`, by number.
   virtual absl::StatusOr<std::vector<JobRecord>> ListLive(uint64_t after, size_t limit) const = 0;
 

@@ -22,6 +22,7 @@ class LayeredStore final : public JobStore {
   absl::StatusOr<size_t> DeleteExpired(absl::Time now, size_t limit) override;
 
   // Of the disk, where there is one.
+  size_t CountLive() const override { return ToStart().CountLive(); }
   absl::StatusOr<std::vector<JobRecord>> ListLive(uint64_t after, size_t limit) const override;
   absl::StatusOr<std::vector<MadeRequest>> ListRequests(const std::optional<RequestId>& after,
                                                         size_t limit) const override;

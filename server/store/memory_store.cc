@@ -102,6 +102,11 @@ absl::StatusOr<size_t> MemoryStore::DeleteExpired(absl::Time now, size_t limit) 
   return dropped.size();
 }
 
+size_t MemoryStore::CountLive() const {
+  MutexLock lock(mu_);
+  return live_.size();
+}
+
 absl::StatusOr<std::vector<JobRecord>> MemoryStore::ListLive(uint64_t after, size_t limit) const {
   std::vector<JobRecord> jobs;
   MutexLock lock(mu_);

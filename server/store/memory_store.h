@@ -31,6 +31,7 @@ class MemoryStore final : public JobStore {
   absl::StatusOr<StoredPage> List(const JobQuery& query) const override;
   absl::StatusOr<bool> Delete(const std::string& id) override;
   absl::StatusOr<size_t> DeleteExpired(absl::Time now, size_t limit) override;
+  size_t CountLive() const override;
   absl::StatusOr<std::vector<JobRecord>> ListLive(uint64_t after, size_t limit) const override;
   absl::StatusOr<std::vector<MadeRequest>> ListRequests(const std::optional<RequestId>& after,
                                                         size_t limit) const override;

@@ -610,9 +610,7 @@ absl::StatusOr<bool> SqliteWriter::HasCleanMark() {
   return clean.has_value();
 }
 
-absl::Status SqliteWriter::RemoveCleanMark() {
-  return db_.Execute("DELETE FROM meta WHERE name = 'clean'");
-}
+absl::Status SqliteWriter::RemoveCleanMark() { return db_.Execute("DELETE FROM meta WHERE name = 'clean'"); }
 
 absl::Status SqliteWriter::CheckWritable() {
   return InTransaction([&] {

@@ -43,6 +43,7 @@ class HookedStore final : public JobStore {
   absl::StatusOr<size_t> DeleteExpired(absl::Time now, size_t limit) override {
     return store_.DeleteExpired(now, limit);
   }
+  size_t CountLive() const override { return store_.CountLive(); }
   absl::StatusOr<std::vector<JobRecord>> ListLive(uint64_t after, size_t limit) const override {
     return store_.ListLive(after, limit);
   }

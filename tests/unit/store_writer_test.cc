@@ -50,6 +50,7 @@ class ScriptedStore final : public JobStore {
   absl::StatusOr<size_t> DeleteExpired(absl::Time now, size_t limit) override {
     return kept.DeleteExpired(now, limit);
   }
+  size_t CountLive() const override { return kept.CountLive(); }
   absl::StatusOr<std::vector<JobRecord>> ListLive(uint64_t after, size_t limit) const override {
     return kept.ListLive(after, limit);
   }
