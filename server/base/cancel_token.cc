@@ -7,7 +7,10 @@ namespace jobpool {
 void CancelToken::Cancel(CancelReason reason) {
   MutexLock lock(mu_);
   const CancelReason before = reason_.load(std::memory_order_relaxed);
-  if (before != CancelReason::kNone && before != CancelReason::kTimeout) return;
+  const bool by_owner = reason == CancelReason::kRequested || reason == CancelReason::kCallerGone;
+  const bool gives_way = before == CancelReason::kNone || before == CancelReason::kTimeout ||
+                         (before == CancelReason::kInterrupted && by_owner);
+  if (!gives_way) return;
   reason_.store(reason, std::memory_order_release);
   cancelled_cv_.NotifyAll();
 }

@@ -22,8 +22,8 @@ enum class CancelReason : unsigned char {
 /// Thread-safe. Lives as long as the attempt that it belongs to.
 class CancelToken {
  public:
-  /// Asks. Only the first reason counts, but that kTimeout, after which the job may
-  /// be tried again, gives way to the others.
+  /// Asks. Only the first reason counts, but that those give way after which the job may
+  /// run again: kTimeout to all others, kInterrupted to kRequested and kCallerGone.
   void Cancel(CancelReason reason);
 
   /// Cheap enough for an inner loop.

@@ -135,6 +135,8 @@ void DecodeLimits(const config::v1::Limits& encoded, ConfigFile& config, Violati
        "limits.max_watch_events", config.limits.max_watch_events);
   take(encoded.has_max_watches(), encoded.max_watches(), 1, 100'000, "limits.max_watches",
        config.limits.max_watches);
+  take(encoded.has_max_store_bytes(), encoded.max_store_bytes(), 1 << 20, kMaxBytes, "limits.max_store_bytes",
+       config.limits.max_store_bytes);
   take(encoded.has_max_call_bytes(), encoded.max_call_bytes(), 32 << 20, kMaxBytes, "limits.max_call_bytes",
        config.max_call_bytes);
 }

@@ -240,6 +240,19 @@ absl::Status StoreDamagedError(const absl::Status& cause) {
   return Make(absl::StatusCode::kDataLoss, v1::STORE_DAMAGED, std::string(cause.message()));
 }
 
+absl::Status StoreError(const absl::Status& cause) {
+  return absl::IsDataLoss(cause) ? StoreDamagedError(cause) : StoreUnavailableError(cause);
+}
+
+absl::Status StoreFullError(int64_t limit) {
+  const std::string message = absl::StrCat("the jobs on disk take ", limit, " bytes or more");
+  absl::Status status =
+      Make(absl::StatusCode::kResourceExhausted, v1::STORE_FULL, message, {{"limit", absl::StrCat(limit)}});
+  AttachQuota(status, "store", message);
+  AttachRetry(status, absl::Minutes(1));
+  return status;
+}
+
 absl::Status NoDurableStoreError() {
   absl::Status status = Make(absl::StatusCode::kFailedPrecondition, v1::NO_DURABLE_STORE,
                              "durability DISK: this server keeps jobs in memory alone");

@@ -63,6 +63,10 @@ absl::Status ShuttingDownError();
 /// `cause`: as the store said it.
 absl::Status StoreUnavailableError(const absl::Status& cause);
 absl::Status StoreDamagedError(const absl::Status& cause);
+/// One of the two, as `cause` has it.
+absl::Status StoreError(const absl::Status& cause);
+/// `limit`: in bytes.
+absl::Status StoreFullError(int64_t limit);
 absl::Status NoDurableStoreError();
 absl::Status CallCancelledError();
 

@@ -27,6 +27,7 @@ RejectReason RejectReasonOf(const absl::Status& refused) {
       {"INVALID_FIELD", RejectReason::kInvalidField},
       {"PAYLOADS_FULL", RejectReason::kPayloadsFull},
       {"NO_DURABLE_STORE", RejectReason::kNoDurableStore},
+      {"STORE_FULL", RejectReason::kStoreFull},
       {"SHUTTING_DOWN", RejectReason::kShuttingDown},
   };
   const auto found = reasons->find(ReasonOf(refused));
@@ -205,8 +206,9 @@ absl::Status Admission::CheckDeadlines(const Entries& entries, Form form) const 
 absl::Status Admission::CheckStore(const Entries& entries) const {
   for (size_t i = 0; i < entries.size(); ++i) {
     if (!entries[i].IsNew(i) || entries[i].record.durability != Durability::kDisk) continue;
-    const absl::Status health = events_.writer()->health();
-    return health.ok() ? health : StoreUnavailableError(health);
+    const StoreWriter& writer = *events_.writer();
+    const absl::Status health = writer.health();
+    return health.ok() ? writer.CheckFull() : StoreUnavailableError(health);
   }
   return absl::OkStatus();
 }

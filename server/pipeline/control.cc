@@ -176,12 +176,25 @@ absl::StatusOr<JobSpec> Control::SpecOfRetry(const std::string& id) const {
   return spec;
 }
 
-absl::Status Control::Delete(const std::string& id) {
-  JOBPOOL_ASSIGN_OR_RETURN(const EndedJob ended, FindEnded(id));
-  JOBPOOL_ASSIGN_OR_RETURN(const bool deleted, store_.Delete(id));
-  if (!deleted) return JobNotFoundError(JobName(id));
-  events_.Record(JobEventType::kDeleted, ended, nullptr, ended->outcome->progress);
-  return absl::OkStatus();
+void Control::Delete(const std::string& id, StoreWriter::Done done) {
+  const absl::StatusOr<EndedJob> ended = FindEnded(id);
+  if (!ended.ok()) {
+    done(ended.status());
+    return;
+  }
+  auto finish = [this, job = *ended, done = std::move(done)](const absl::StatusOr<bool>& deleted) {
+    if (deleted.ok() && *deleted) {
+      events_.Record(JobEventType::kDeleted, job, nullptr, job->outcome->progress);
+    }
+    done(!deleted.ok() ? deleted.status() : *deleted ? absl::OkStatus() : JobNotFoundError(JobName(job->id)));
+  };
+  if ((*ended)->durability != Durability::kDisk) {
+    finish(store_.Delete(id));
+    return;
+  }
+  events_.writer()->Delete(id, [finish = std::move(finish)](const absl::StatusOr<bool>& deleted) {
+    finish(deleted.ok() ? deleted : StoreError(deleted.status()));
+  });
 }
 
 size_t Control::CancelWhere(const std::function<bool(const LiveJob&)>& chosen, CancelReason reason) {
@@ -203,9 +216,8 @@ size_t Control::LeaveKept() {
   return count;
 }
 
-void Control::AwaitKept(const std::string& id, StoreWriter::Done done) const {
-  const std::shared_ptr<LiveJob> job = table_.Find(id);
-  if (job == nullptr || job->durability() != Durability::kDisk) {
+void Control::AwaitKept(const std::shared_ptr<LiveJob>& job, StoreWriter::Done done) const {
+  if (job->durability() != Durability::kDisk) {
     done(absl::OkStatus());
     return;
   }

@@ -51,7 +51,7 @@ class Control {
 
   /// Calls back when all that was done to a job is kept, at once and on this thread if it
   /// is not kept on disk; UNAVAILABLE: the store refuses.
-  void AwaitKept(const std::string& id, StoreWriter::Done done) const;
+  void AwaitKept(const std::shared_ptr<LiveJob>& job, StoreWriter::Done done) const;
 
   /// As Cancel for a job at hand; nothing happens if it has ended.
   void Cancel(const std::shared_ptr<LiveJob>& job, CancelReason reason);
@@ -64,8 +64,10 @@ class Control {
   /// FAILED_PRECONDITION: it has not ended.
   absl::StatusOr<JobSpec> SpecOfRetry(const std::string& id) const;
 
-  /// NOT_FOUND; FAILED_PRECONDITION: it has not ended.
-  absl::Status Delete(const std::string& id);
+  /// Deletes an ended job, and calls back, at once and on this thread if it is not kept on
+  /// disk. NOT_FOUND; FAILED_PRECONDITION: it has not ended; UNAVAILABLE or DATA_LOSS: the
+  /// store cannot delete it.
+  void Delete(const std::string& id, StoreWriter::Done done);
 
   /// Cancels every live job for which `chosen` is true. Returns how many.
   size_t CancelWhere(const std::function<bool(const LiveJob&)>& chosen, CancelReason reason);

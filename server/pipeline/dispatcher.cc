@@ -379,7 +379,7 @@ bool Dispatcher::RunOne(RegisteredThread& worker) {
   } else {
     FinishAttempt(job, *control, std::move(result), {after.user - before.user, after.system - before.system});
   }
-  if (to_.events.writer() != nullptr) to_.events.writer()->AwaitRoom();
+  if (job->durability() == Durability::kDisk) to_.events.writer()->AwaitRoom();
   return true;
 }
 
@@ -399,6 +399,7 @@ void Dispatcher::FinishAttempt(const std::shared_ptr<LiveJob>& job, RunControl& 
     if (TryRetry(job, control, outcome, usage)) return;
     // It may have been asked to end for good since it was judged.
     const CancelReason reason = control.cancel.reason();
+    if (reason == CancelReason::kInterrupted && TryInterrupt(job, control, outcome, usage)) return;
     if (reason != CancelReason::kNone && reason != CancelReason::kTimeout) {
       end = EndOf(reason, *options, &outcome.error);
     }

@@ -137,7 +137,9 @@ bool LiveJob::Interrupt(const RunControl& control, absl::Time end_time, Resource
                         const absl::Status& error, JobEvents* events) {
   MutexLock lock(mu_);
   RecordedChange change(events, record_);
-  if (Ending() || control_.get() != &control || !record_.Interrupt(end_time, usage, error)) return false;
+  if (Ending() || control_.get() != &control) return false;
+  if (control.cancel.reason() != CancelReason::kInterrupted) return false;  // by now it shall not run again
+  if (!record_.Interrupt(end_time, usage, error)) return false;
   control_.reset();
   change.Tell(record_, std::nullopt);
   return true;

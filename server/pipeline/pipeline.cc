@@ -59,7 +59,9 @@ Pipeline::Pipeline(const PipelineOptions& options, const HandlerRegistry& handle
       control_(table_, store, reader_, pools_, job_timers_, registry, events_, clock),
       notifier_(reader_, timer_, options.limits.max_waits),
       watches_(events_, reader_, registry, options.limits.max_watches),
-      upkeep_(timer_, store, pools_, request_ids_, events_) {}
+      upkeep_(timer_, store, pools_, request_ids_, events_) {
+  if (writer_ != nullptr) writer_->set_max_bytes(options.limits.max_store_bytes);
+}
 
 Pipeline::~Pipeline() { Stop(); }
 
@@ -81,6 +83,7 @@ void Pipeline::Reconfigure(const std::vector<PoolOptions>& pools, const KindOpti
   notifier_.set_max_waits(limits.max_waits);
   events_.set_max_events(limits.max_watch_events);
   watches_.set_max_watches(limits.max_watches);
+  if (writer_ != nullptr) writer_->set_max_bytes(limits.max_store_bytes);
   pools_.Reconfigure(pools);
 }
 

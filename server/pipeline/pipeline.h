@@ -40,6 +40,8 @@ struct PipelineLimits {
   int64_t max_request_ids = 1'000'000;
   /// Changes of jobs that a watch can go back to.
   int64_t max_watch_events = 100'000;
+  /// Bytes that the jobs on disk may take.
+  int64_t max_store_bytes = int64_t{1} << 36;
   /// How many watches may be open at a time.
   int64_t max_watches = 1'000;
 };

@@ -1,19 +1,24 @@
 #include "server/pipeline/store_writer.h"
 
 #include <algorithm>
+#include <limits>
 
 #include <spdlog/spdlog.h>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "server/base/clock.h"
+#include "server/job/errors.h"
 #include "server/telemetry/log.h"
 
 namespace jobpool {
 namespace {
 
-// In one commit.
+// In one commit: more would not make it faster, and others wait for it.
 constexpr size_t kMaxBatch = 10'000;
+constexpr size_t kMaxBatchBytes = 16 << 20;
+// Each is a commit of its own.
+constexpr size_t kDeletesAtOnce = 16;
 // Between two tries while the store refuses.
 constexpr absl::Duration kPause = absl::Milliseconds(250);
 // So few that a commit waits for their deletion no longer than 10 ms.
@@ -27,6 +32,7 @@ StoreWriter::StoreWriter(JobStore& store, ThreadRegistry& registry, StoreMetrics
       registry_(registry),
       metrics_(metrics),
       max_commit_time_(max_commit_time),
+      max_bytes_(std::numeric_limits<int64_t>::max()),
       max_batch_(kMaxBatch),
       committer_([this] { CommitAll(); }),
       caller_([this] { CallBackAll(); }) {
@@ -44,6 +50,11 @@ absl::Status StoreWriter::health() const {
 void StoreWriter::set_on_health(std::function<void()> on_health) {
   MutexLock lock(mu_);
   on_health_ = std::move(on_health);
+}
+
+absl::Status StoreWriter::CheckFull() const {
+  const int64_t max_bytes = max_bytes_.load();
+  return store_.UsedBytes() < max_bytes ? absl::OkStatus() : StoreFullError(max_bytes);
 }
 
 void StoreWriter::CheckHealth() {
@@ -81,8 +92,16 @@ void StoreWriter::Flush(Done done) {
   Add({Type::kFlush, false, {}, std::move(done)});
 }
 
+void StoreWriter::Delete(std::string id, Deleted done) {
+  MutexLock lock(mu_);
+  if (!HasWork()) added_.NotifyAll();
+  deletes_.emplace_back(std::move(id), std::move(done));
+  if (!health_.ok()) RefuseDeletes(health_);
+}
+
 void StoreWriter::Add(Write write) {
   if (!HasWork()) added_.NotifyAll();
+  pending_bytes_ += BytesOf(write);
   pending_.push_back(std::move(write));
 }
 
@@ -126,17 +145,21 @@ void StoreWriter::CommitAll() {
           added_.WaitUntil(mu_, again);
         }
       }
-      if (stopping_ && pending_.empty()) break;
+      if (stopping_ && pending_.empty() && deletes_.empty()) break;
     }
     thread.SetRunning(true);
     CommitSome();
     const bool healthy = health().ok();
-    if (healthy) DeleteSomeExpired();
+    if (healthy) {
+      DeleteSome();
+      DeleteSomeExpired();
+    }
     thread.SetRunning(false);
     MutexLock lock(mu_);
     if (stopping_ && !healthy) break;
   }
   MutexLock lock(mu_);
+  RefuseDeletes(absl::UnavailableError("the server shuts down"));
   for (Write& write : pending_) {
     if (write.done != nullptr && write.type == Type::kFlush) {
       told_.emplace_back(std::move(write.done), health_);
@@ -152,6 +175,44 @@ void StoreWriter::DeleteExpired(absl::Time now) {
   expired_by_ = now;
 }
 
+void StoreWriter::DeleteSome() {
+  for (size_t i = 0; i < kDeletesAtOnce; ++i) {
+    std::pair<std::string, Deleted> next;
+    {
+      MutexLock lock(mu_);
+      if (deletes_.empty()) return;
+      next = std::move(deletes_.front());
+      deletes_.pop_front();
+    }
+    BeginCommit();
+    absl::StatusOr<bool> deleted = store_.Delete(next.first);
+    EndCommit();
+    MutexLock lock(mu_);
+    told_.emplace_back(
+        [done = std::move(next.second), deleted = std::move(deleted)](const absl::Status&) { done(deleted); },
+        absl::OkStatus());
+    told_changed_.NotifyAll();
+  }
+}
+
+void StoreWriter::RefuseDeletes(const absl::Status& status) {
+  for (auto& [id, done] : deletes_) {
+    told_.emplace_back([done = std::move(done)](const absl::Status& refused) { done(refused); }, status);
+  }
+  deletes_.clear();
+  told_changed_.NotifyAll();
+}
+
+void StoreWriter::BeginCommit() {
+  MutexLock lock(mu_);
+  commit_start_ = Clock::Real().Monotonic();
+}
+
+void StoreWriter::EndCommit() {
+  MutexLock lock(mu_);
+  commit_start_.reset();
+}
+
 void StoreWriter::DeleteSomeExpired() {
   std::optional<absl::Time> now;
   {
@@ -159,7 +220,9 @@ void StoreWriter::DeleteSomeExpired() {
     now = expired_by_;
   }
   if (!now.has_value()) return;
+  BeginCommit();
   const absl::StatusOr<size_t> deleted = store_.DeleteExpired(*now, kDeletedAtOnce);
+  EndCommit();
   if (!deleted.ok()) {
     Log().error("expired jobs not deleted error=\"{}\"", std::string(deleted.status().message()));
   } else if (*deleted == kDeletedAtOnce) {
@@ -174,10 +237,14 @@ void StoreWriter::DeleteSomeExpired() {
 StoreWriter::Writes StoreWriter::TakeBatch() {
   MutexLock lock(mu_);
   Writes batch;
-  while (!pending_.empty() && (batch.size() < max_batch_ || batch.back().more_follow)) {
+  size_t bytes = 0;
+  while (!pending_.empty() &&
+         ((batch.size() < max_batch_ && bytes < kMaxBatchBytes) || batch.back().more_follow)) {
+    bytes += BytesOf(pending_.front());
     batch.push_back(std::move(pending_.front()));
     pending_.pop_front();
   }
+  pending_bytes_ -= bytes;
   return batch;
 }
 
@@ -196,7 +263,9 @@ void StoreWriter::CommitSome() {
     Log().error("write refused job=jobs/{} error=\"{}\"", batch.front().write.job->id,
                 std::string(status.message()));
   }
-  max_batch_ = std::min(2 * max_batch_, kMaxBatch);
+  // On a disk that is nearly full there may be room for fewer.
+  max_batch_ =
+      status.ok() || one_at_fault ? std::min(2 * max_batch_, kMaxBatch) : std::max<size_t>(max_batch_ / 2, 1);
   SetHealth(one_at_fault ? absl::OkStatus() : status);  // before anybody is told of a refusal
   Sort(std::move(batch), status);
 }
@@ -207,6 +276,7 @@ bool StoreWriter::IsOne(const Writes& batch) {
 
 void StoreWriter::PutBack(Writes writes) {
   while (!writes.empty()) {
+    pending_bytes_ += BytesOf(writes.back());
     pending_.push_front(std::move(writes.back()));
     writes.pop_back();
   }
@@ -224,17 +294,11 @@ absl::Status StoreWriter::CommitBatch(const Writes& batch) {
     }
   }
   const MonotonicTime start = Clock::Real().Monotonic();
-  {
-    MutexLock lock(mu_);
-    commit_start_ = start;
-  }
+  BeginCommit();
   const absl::Status status = !writes.empty() ? store_.Commit(writes)
                               : refuses       ? store_.CheckWritable()
                                               : absl::OkStatus();
-  {
-    MutexLock lock(mu_);
-    commit_start_.reset();
-  }
+  EndCommit();
   if (!status.ok()) {
     metrics_.Failed();
   } else if (!writes.empty()) {
@@ -289,6 +353,7 @@ void StoreWriter::DropOutdated() {
     if (write.type == Type::kChange || write.type == Type::kEnd) {
       Write*& first = first_of_job[write.write.job->number];
       if (first != nullptr) {
+        pending_bytes_ -= BytesOf(*first);
         *first = std::move(write);
         continue;
       }
@@ -307,6 +372,7 @@ void StoreWriter::SetHealth(const absl::Status& status) {
     if (health_ == status) return;
     const bool known = !health_.ok() && !status.ok();  // another reason
     health_ = status;
+    if (!status.ok()) RefuseDeletes(status);
     if (known) return;
     metrics_.SetWritable(status.ok());
     on_health = on_health_;

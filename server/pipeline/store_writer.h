@@ -1,17 +1,20 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "server/base/clock.h"
 #include "server/base/mutex.h"
 #include "server/store/job_store.h"
@@ -34,10 +37,12 @@ class StoreWriter {
 
   /// How many writes and calls back may wait before AwaitRoom waits.
   static constexpr size_t kRoom = 20'000;
+  /// And how many bytes of records.
+  static constexpr size_t kRoomBytes = 256 << 20;
   static constexpr absl::Duration kMaxCommitTime = absl::Seconds(5);
 
   /// All outlive it. `max_commit_time`: a commit that takes longer says that the store
-  /// cannot be written.
+  /// cannot be written. At first it is never full.
   StoreWriter(JobStore& store, ThreadRegistry& registry, StoreMetrics& metrics,
               absl::Duration max_commit_time = kMaxCommitTime);
   /// As Stop.
@@ -45,6 +50,11 @@ class StoreWriter {
 
   /// Not OK: the last commit has failed, or takes too long.
   absl::Status health() const;
+
+  /// RESOURCE_EXHAUSTED: what is kept takes more bytes than it may; new jobs are not to be
+  /// added.
+  absl::Status CheckFull() const;
+  void set_max_bytes(int64_t max_bytes) { max_bytes_.store(max_bytes); }
 
   /// Is told when health() has become another, on the thread that commits or that of
   /// CheckHealth; to be set before anything is written.
@@ -66,6 +76,11 @@ class StoreWriter {
   /// Calls back when all that was written before has been kept; UNAVAILABLE: some of
   /// that is not yet, or never will be.
   void Flush(Done done);
+
+  using Deleted = std::function<void(const absl::StatusOr<bool>&)>;
+
+  /// Deletes an ended job, between commits; then calls back with whether it was there.
+  void Delete(std::string id, Deleted done);
 
   /// Deletes what has expired by then, a few at a time between commits, and gives some of
   /// the space back that was free before.
@@ -94,9 +109,15 @@ class StoreWriter {
   void CommitAll();
   void CallBackAll();
   bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    return !pending_.empty() || expired_by_.has_value();
+    return !pending_.empty() || !deletes_.empty() || expired_by_.has_value();
   }
+  void DeleteSome();
+  // All that wait, with `status`.
+  void RefuseDeletes(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void DeleteSomeExpired();
+  // Those that touch the disk.
+  void BeginCommit();
+  void EndCommit();
   Writes TakeBatch();
   absl::Status CommitBatch(const Writes& batch);
   void CommitSome();
@@ -108,19 +129,27 @@ class StoreWriter {
   // Of the changes of a job that wait for a store that takes them, the last says it all: where the first is,
   // since others may have been told that they are kept when that is.
   void DropOutdated() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  bool HasRoom() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return pending_.size() + told_.size() <= kRoom; }
+  bool HasRoom() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return pending_.size() + told_.size() <= kRoom && pending_bytes_ <= kRoomBytes;
+  }
+  static size_t BytesOf(const Write& write) {
+    return write.write.job != nullptr ? write.write.job->Bytes() : 0;
+  }
   void SetHealth(const absl::Status& status);
 
   JobStore& store_;
   ThreadRegistry& registry_;
   StoreMetrics& metrics_;
   const absl::Duration max_commit_time_;
+  std::atomic<int64_t> max_bytes_;
 
   mutable Mutex mu_;
   CondVar added_;
   CondVar room_;
   CondVar told_changed_;
   Writes pending_ ABSL_GUARDED_BY(mu_);
+  size_t pending_bytes_ ABSL_GUARDED_BY(mu_) = 0;  // of their records
+  std::deque<std::pair<std::string, Deleted>> deletes_ ABSL_GUARDED_BY(mu_);
   std::deque<std::pair<Done, absl::Status>> told_ ABSL_GUARDED_BY(mu_);
   // The numbers of jobs that were refused and have not ended.
   absl::flat_hash_set<uint64_t> refused_ ABSL_GUARDED_BY(mu_);

@@ -21,13 +21,13 @@ Upkeep::Upkeep(Timer& timer, JobStore& store, PoolSet& pools, RequestIds& reques
 }
 
 void Upkeep::Tick() {
+  if (StoreWriter* const writer = events_.writer(); writer != nullptr) {
+    writer->CheckHealth();  // first: what hangs with the disk may hold up the rest
+    writer->DeleteExpired(timer_.clock().Now());
+  }
   for (const auto& pool : pools_.all()) pool->Kick();
   request_ids_.ForgetExpired();
   events_.ForgetUnwatched();
-  if (StoreWriter* const writer = events_.writer(); writer != nullptr) {
-    writer->CheckHealth();
-    writer->DeleteExpired(timer_.clock().Now());
-  }
   const absl::StatusOr<size_t> deleted = store_.DeleteExpired(timer_.clock().Now(), kBatch);
   if (!deleted.ok())
     Log().error("expired jobs not deleted error=\"{}\"", std::string(deleted.status().message()));

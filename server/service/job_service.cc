@@ -121,7 +121,9 @@ absl::Status JobService::Validate(JobSpec spec, v1::Job* response) {
 grpc::ServerUnaryReactor* JobService::SubmitJob(grpc::CallbackServerContext* context,
                                                 const v1::SubmitJobRequest* request, v1::Job* response) {
   auto* const call = new UnaryCall(*submit_job_, resources_.memory, response, WhenFull::kShrink);
-  const absl::Status begun = call->Begin(nullptr);
+  // One that is named may have to wait for a thread, with all that it holds.
+  const bool named = !request->job_id().empty() || !request->request_id().empty();
+  const absl::Status begun = call->Begin(named ? request : nullptr);
   absl::StatusOr<JobSpec> spec = begun.ok() ? Decode(*context, *request) : begun;
   const bool validate_only = request->validate_only();
   context->GetRpcAllocatorState()->FreeRequest();
@@ -268,15 +270,19 @@ grpc::ServerUnaryReactor* JobService::UpdateJob(grpc::CallbackServerContext*,
   return AnswerLater(
       *update_job_, resources_, *request, response,
       [=, this](UnaryCall* call) {
-        const absl::StatusOr<std::string> id = AnswerUpdateJob(*request, response);
-        if (!id.ok()) return call->FinishWith(id.status());
-        pipeline_.control().AwaitKept(*id, [call](const absl::Status& status) { call->FinishWith(status); });
+        std::shared_ptr<LiveJob> job;
+        const absl::Status updated = AnswerUpdateJob(*request, response, &job);
+        const bool has_ended = ReasonOf(updated) == "JOB_ENDED";
+        if (job == nullptr || !(updated.ok() || has_ended)) return call->FinishWith(updated);
+        // Its end, too, is told when it is kept.
+        pipeline_.control().AwaitKept(
+            job, [call, updated](const absl::Status& kept) { call->FinishWith(kept.ok() ? updated : kept); });
       },
       WhenFull::kShrink);
 }
 
-absl::StatusOr<std::string> JobService::AnswerUpdateJob(const v1::UpdateJobRequest& request,
-                                                        v1::Job* response) {
+absl::Status JobService::AnswerUpdateJob(const v1::UpdateJobRequest& request, v1::Job* response,
+                                         std::shared_ptr<LiveJob>* updated_job) {
   const v1::Job& job = request.job();
   Violations violations;
   const std::string id = DecodeJobName(job.name(), "job.name", violations);
@@ -307,9 +313,11 @@ absl::StatusOr<std::string> JobService::AnswerUpdateJob(const v1::UpdateJobReque
                                : absl::InfiniteFuture();
   }
   JOBPOOL_RETURN_IF_ERROR(violations.ToStatus());
+  JOBPOOL_ASSIGN_OR_RETURN(const JobHandle found, pipeline_.reader().Find(id));
+  *updated_job = found.live;
   JOBPOOL_ASSIGN_OR_RETURN(const JobSnapshot updated, pipeline_.control().Update(id, update));
   EncodeJob(updated, JobView::kFull, response);
-  return id;
+  return absl::OkStatus();
 }
 
 grpc::ServerUnaryReactor* JobService::WaitJobs(grpc::CallbackServerContext* context,
@@ -326,7 +334,7 @@ grpc::ServerUnaryReactor* JobService::CancelJob(grpc::CallbackServerContext*,
       [=, this](UnaryCall* call) {
         const absl::StatusOr<std::shared_ptr<LiveJob>> job = AnswerCancelJob(*request);
         if (!job.ok()) return call->FinishWith(job.status());
-        pipeline_.control().AwaitKept((*job)->id(), [call, job = *job, response](const absl::Status& status) {
+        pipeline_.control().AwaitKept(*job, [call, job = *job, response](const absl::Status& status) {
           if (status.ok()) EncodeJob(job->Snapshot(), JobView::kFull, response);
           call->FinishWith(status);
         });
@@ -389,11 +397,11 @@ grpc::ServerUnaryReactor* JobService::ExplainJob(grpc::CallbackServerContext*,
 grpc::ServerUnaryReactor* JobService::DeleteJob(grpc::CallbackServerContext*,
                                                 const v1::DeleteJobRequest* request,
                                                 google::protobuf::Empty* response) {
-  return AnswerPooled(*delete_job_, resources_, *request, response, [=, this]() -> absl::Status {
+  return AnswerLater(*delete_job_, resources_, *request, response, [=, this](UnaryCall* call) {
     Violations violations;
     const std::string id = DecodeJobName(request->name(), "name", violations);
-    JOBPOOL_RETURN_IF_ERROR(violations.ToStatus());
-    return pipeline_.control().Delete(id);
+    if (const absl::Status status = violations.ToStatus(); !status.ok()) return call->FinishWith(status);
+    pipeline_.control().Delete(id, [call](const absl::Status& status) { call->FinishWith(status); });
   });
 }
 

@@ -54,6 +54,14 @@ class OpenCall : public Reactor, public std::enable_shared_from_this<Call> {
     return held_.Take(CallMemory::kOpenCallBytes + bytes);
   }
 
+  /// Gives back what HoldOpen has counted beside the open call.
+  void HoldOnlyOpen() {
+    MutexLock lock(mu_);
+    if (finished_) return;  // it goes soon, or holds its answer
+    held_.Release();
+    held_.Take(CallMemory::kOpenCallBytes).IgnoreError();  // less than what it gave back
+  }
+
   /// For who has something to do under the same lock: returns whether it is the one
   /// that finishes the call, which must then call FinishWith.
   bool ClaimFinish() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return !std::exchange(finished_, true); }

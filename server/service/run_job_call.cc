@@ -12,12 +12,17 @@ grpc::ServerUnaryReactor* RunJobCall::Start(Pipeline& pipeline, const CallResour
                                             v1::Job* response) {
   const std::shared_ptr<RunJobCall> call(new RunJobCall(pipeline, resources.memory, count, detach, response));
   call->Share();
-  if (const absl::Status held = call->HoldOpen(); !held.ok()) {
+  const bool may_block = pipeline.admission().MayBlock(spec);
+  // While it waits for a thread nobody else counts what it holds.
+  const int64_t waiting = may_block ? static_cast<int64_t>(HeapBytes(spec.work) + spec.options.Bytes()) : 0;
+  if (const absl::Status held = call->HoldOpen(waiting); !held.ok()) {
     call->FinishOnce(held);
-  } else if (!pipeline.admission().MayBlock(spec)) {
+  } else if (!may_block) {
     call->Submit(std::move(spec));
-  } else if (!resources.pool.Run(
-                 [call, spec = std::move(spec)]() mutable { call->Submit(std::move(spec)); })) {
+  } else if (!resources.pool.Run([call, spec = std::move(spec)]() mutable {
+               call->Submit(std::move(spec));
+               call->HoldOnlyOpen();
+             })) {
     call->FinishOnce(TooManyCallsError("calls wait for a thread", resources.pool.max_tasks()));
   }
   return call.get();

@@ -57,6 +57,10 @@ class JobStore {
   /// Whether Commit would work now, tried as far as that can be done without a job.
   virtual absl::Status CheckWritable() { return absl::OkStatus(); }
 
+  /// How many bytes it takes of a disk, but for those that are written to again before it
+  /// grows; 0: it is on none. Takes nanoseconds.
+  virtual int64_t UsedBytes() const { return 0; }
+
   /// Gives some of what it does not need back to the disk, if that is worth while; so little
   /// that writers wait no longer than about 10 ms. To be called now and then.
   virtual absl::Status GiveBackSpace() { return absl::OkStatus(); }

@@ -11,8 +11,7 @@ namespace {
 template <typename T>
 absl::StatusOr<T> WithReason(absl::StatusOr<T> result) {
   if (result.ok()) return result;
-  return absl::IsDataLoss(result.status()) ? StoreDamagedError(result.status())
-                                           : StoreUnavailableError(result.status());
+  return StoreError(result.status());
 }
 
 }  // namespace

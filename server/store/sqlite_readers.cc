@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "server/base/clock.h"
+
 namespace jobpool {
 
 SqliteReaders::SqliteReaders(std::string path, SqliteOptions options)
@@ -11,6 +13,7 @@ SqliteReaders::SqliteReaders(std::string path, SqliteOptions options)
       max_readers_(std::max<size_t>(options_.readers, 2)) {}
 
 bool SqliteReaders::CanTake(Use use) const {
+  if (held_) return false;
   if (use == Use::kList && lists_ + 1 >= max_readers_) return false;
   return !free_.empty() || readers_ < max_readers_;
 }
@@ -41,6 +44,23 @@ void SqliteReaders::Give(std::unique_ptr<SqliteReader> reader, Use use) {
     --readers_;
   }
   // Few wait, and not all of them can take what any other can.
+  given_.NotifyAll();
+}
+
+bool SqliteReaders::Hold(absl::Duration patience) {
+  const MonotonicTime deadline = Later(Clock::Real().Monotonic(), patience);
+  MutexLock lock(mu_);
+  held_ = true;
+  while (free_.size() < readers_ && Clock::Real().Monotonic() < deadline) given_.WaitUntil(mu_, deadline);
+  if (free_.size() == readers_) return true;
+  held_ = false;
+  given_.NotifyAll();
+  return false;
+}
+
+void SqliteReaders::LetGo() {
+  MutexLock lock(mu_);
+  held_ = false;
   given_.NotifyAll();
 }
 

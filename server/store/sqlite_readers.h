@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "server/base/mutex.h"
 #include "server/store/sqlite_options.h"
 #include "server/store/sqlite_reader.h"
@@ -29,6 +30,11 @@ class SqliteReaders {
   /// place.
   void Give(std::unique_ptr<SqliteReader> reader, Use use);
 
+  /// Waits until nobody has one, at most for `patience`; then nobody gets one until LetGo.
+  /// Returns false, and does nothing, if somebody still has one.
+  bool Hold(absl::Duration patience);
+  void LetGo();
+
   /// Closes those that nobody has.
   void CloseFree();
 
@@ -44,6 +50,7 @@ class SqliteReaders {
   std::vector<std::unique_ptr<SqliteReader>> free_ ABSL_GUARDED_BY(mu_);
   size_t readers_ ABSL_GUARDED_BY(mu_) = 0;  // free or taken
   size_t lists_ ABSL_GUARDED_BY(mu_) = 0;    // taken for lists
+  bool held_ ABSL_GUARDED_BY(mu_) = false;
 };
 
 }  // namespace jobpool

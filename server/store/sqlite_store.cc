@@ -28,6 +28,11 @@ absl::Status About(const std::string& path, const absl::Status& status) {
                                                   absl::IsDataLoss(status) ? "; restore a backup" : ""));
 }
 
+// The log is so many times as long as it is between two checkpoints before lists have to wait.
+constexpr int64_t kMaxLogCheckpoints = 4;
+// Longer than a list takes.
+constexpr absl::Duration kReadersPatience = absl::Milliseconds(200);
+
 int64_t FileBytes(const std::string& path) {
   std::error_code error;
   const auto bytes = std::filesystem::file_size(path, error);
@@ -101,7 +106,25 @@ absl::Status SqliteStore::Commit(absl::Span<const JobWrite> writes) {
   JOBPOOL_RETURN_IF_ERROR(HaveWriter());
   JOBPOOL_RETURN_IF_ERROR(Note(writer_->Commit(batch)));
   Publish();
+  LimitLog();
   return absl::OkStatus();
+}
+
+int64_t SqliteStore::UsedBytes() const {
+  MutexLock lock(counts_mu_);
+  return counts_.file_bytes - counts_.free_bytes;
+}
+
+// SQLite begins the log anew once all of it is in the file and nobody reads from it. Where lists follow each
+// other without a pause that is never, and the log would grow for ever: then they wait for a moment.
+void SqliteStore::LimitLog() {
+  const int64_t most = kMaxLogCheckpoints * options_.checkpoint_bytes;
+  const int64_t bytes = FileBytes(path_ + "-wal");
+  if (bytes < std::max(most, log_limit_)) return;
+  log_limit_ = bytes + options_.checkpoint_bytes;
+  if (!readers_.Hold(kReadersPatience)) return;
+  if (writer_->EmptyLog().ok()) log_limit_ = 0;
+  readers_.LetGo();
 }
 
 absl::Status SqliteStore::CheckWritable() {

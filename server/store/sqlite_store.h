@@ -49,6 +49,7 @@ class SqliteStore final : public JobStore {
   absl::StatusOr<StoredPage> List(const JobQuery& query) const override;
   absl::StatusOr<bool> Delete(const std::string& id) override;
   absl::StatusOr<size_t> DeleteExpired(absl::Time now, size_t limit) override;
+  int64_t UsedBytes() const override;
   size_t CountLive() const override { return static_cast<size_t>(Stats().live_jobs); }
   absl::StatusOr<std::vector<JobRecord>> ListLive(uint64_t after, size_t limit) const override;
   absl::StatusOr<std::vector<MadeRequest>> ListRequests(const std::optional<RequestId>& after,
@@ -82,6 +83,9 @@ class SqliteStore final : public JobStore {
   /// Opens the writing connection again, if an error has made it unusable.
   absl::Status HaveWriter() ABSL_EXCLUSIVE_LOCKS_REQUIRED(writer_mu_);
   /// What calls of SQLite have answered.
+  /// Takes the log over into the file where readers, one after the other, have kept the
+  /// writer from beginning it anew for long.
+  void LimitLog() ABSL_EXCLUSIVE_LOCKS_REQUIRED(writer_mu_);
   const absl::Status& Note(const absl::Status& status) const;
   void Publish() ABSL_EXCLUSIVE_LOCKS_REQUIRED(writer_mu_);
 
@@ -93,6 +97,7 @@ class SqliteStore final : public JobStore {
   const FileLock lock_;
   bool checked_ = false;
   bool started_ = false;
+  int64_t log_limit_ ABSL_GUARDED_BY(writer_mu_) = 0;  // at which LimitLog tries next; 0: the usual one
   mutable std::atomic<bool> damaged_{false};
 
   Mutex writer_mu_;

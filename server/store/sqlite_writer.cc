@@ -13,6 +13,9 @@
 namespace jobpool {
 namespace {
 
+// Others than us write, or take over the log, for a moment at most.
+constexpr int kBusyTimeoutMs = 5000;
+
 // Jobs that are kept longer than most stand in the way of those that have expired; it goes on behind them the
 // next time.
 constexpr size_t kMaxPassedOver = 10'000;
@@ -73,7 +76,7 @@ absl::StatusOr<std::unique_ptr<SqliteWriter>> SqliteWriter::Open(const std::stri
   JOBPOOL_ASSIGN_OR_RETURN(
       SqliteConnection db,
       SqliteConnection::Open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, options.vfs));
-  sqlite3_busy_timeout(db.get(), 5000);
+  sqlite3_busy_timeout(db.get(), kBusyTimeoutMs);
   db.SetKeepsLog(true);
   JOBPOOL_RETURN_IF_ERROR(PrepareFile(db));
   JOBPOOL_ASSIGN_OR_RETURN(const std::optional<int64_t> page_bytes, db.ReadInt("PRAGMA page_size"));
@@ -602,6 +605,14 @@ absl::Status SqliteWriter::GiveBack(int64_t bytes) {
     }
     return absl::OkStatus();
   });
+}
+
+absl::Status SqliteWriter::EmptyLog() {
+  sqlite3_busy_timeout(db_.get(), 0);
+  const int code =
+      sqlite3_wal_checkpoint_v2(db_.get(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
+  sqlite3_busy_timeout(db_.get(), kBusyTimeoutMs);
+  return code == SQLITE_OK ? absl::OkStatus() : SqliteError(db_.get(), code);
 }
 
 absl::StatusOr<bool> SqliteWriter::HasCleanMark() {

@@ -78,6 +78,10 @@ class SqliteWriter {
   /// Takes up to `bytes` of free pages off the file.
   absl::Status GiveBack(int64_t bytes);
 
+  /// Takes all of the log over into the file and truncates it. UNAVAILABLE: somebody reads
+  /// from it.
+  absl::Status EmptyLog();
+
   /// Whether the file was closed in order the last time.
   absl::StatusOr<bool> HasCleanMark();
   /// To be called before anything is written.

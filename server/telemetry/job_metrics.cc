@@ -15,7 +15,7 @@ const prometheus::Histogram::BucketBoundaries kJobSeconds = {
 constexpr const char* kRejectReasons[] = {
     "invalid_field",    "pool_not_found",    "job_not_found", "job_exists",    "request_id_reused",
     "request_ids_full", "queue_full",        "rate_reached",  "pool_draining", "payloads_full",
-    "no_durable_store", "store_unavailable", "shutting_down"};
+    "no_durable_store", "store_unavailable", "store_full",    "shutting_down"};
 
 }  // namespace
 

@@ -27,6 +27,7 @@ enum class RejectReason : unsigned char {
   kPayloadsFull,
   kNoDurableStore,
   kStoreUnavailable,
+  kStoreFull,
   kShuttingDown
 };
 

@@ -34,6 +34,18 @@ inline PoolOptions MakePool(absl::string_view name, int min_threads, int max_thr
   return pool;
 }
 
+/// What deleting a job comes to.
+inline absl::Status Delete(Control& control, const std::string& id) {
+  Gate deleted;
+  absl::Status result;
+  control.Delete(id, [&](const absl::Status& status) {
+    result = status;
+    deleted.Open();
+  });
+  if (!deleted.Await()) throw std::runtime_error("no answer to a deletion");
+  return result;
+}
+
 /// A pipeline with all that it rests on. A worker is kept busy by a sleep job (by
 /// the real clock, so that a fake one does not end it); what is left is cancelled
 /// at the end.

@@ -131,7 +131,7 @@ TEST_F(BatchTest, ARequestWhoseJobIsGoneDoesNotRunItAgain) {
   const std::string id = pipeline_->admission().Submit(Named(NoopSpec(), 1))->job.id();
   pipeline_.AwaitEnd(id);
   ASSERT_TRUE(pipeline_.AwaitNoLiveJobs());
-  ASSERT_TRUE(pipeline_->control().Delete(id).ok());
+  ASSERT_TRUE(Delete(pipeline_->control(), id).ok());
   EXPECT_EQ(ReasonOf(pipeline_->admission().Submit(Named(NoopSpec(), 1)).status()), "JOB_NOT_FOUND");
 }
 

@@ -27,6 +27,22 @@ TEST(CancelTokenTest, FirstReasonWins) {
   EXPECT_EQ(token.reason(), CancelReason::kCallerGone);
 }
 
+TEST(CancelTokenTest, AReasonAfterWhichItMayRunAgainGivesWay) {
+  for (const CancelReason first : {CancelReason::kTimeout, CancelReason::kInterrupted}) {
+    for (const CancelReason owner : {CancelReason::kRequested, CancelReason::kCallerGone}) {
+      CancelToken token;
+      token.Cancel(first);
+      token.Cancel(owner);
+      EXPECT_EQ(token.reason(), owner);
+    }
+  }
+  CancelToken token;
+  token.Cancel(CancelReason::kInterrupted);
+  token.Cancel(CancelReason::kTimeout);
+  token.Cancel(CancelReason::kDeadline);
+  EXPECT_EQ(token.reason(), CancelReason::kInterrupted);
+}
+
 TEST(CancelTokenTest, FirstReasonWinsOverThreads) {
   for (int round = 0; round < 200; ++round) {
     CancelToken token;
@@ -34,7 +50,7 @@ TEST(CancelTokenTest, FirstReasonWinsOverThreads) {
     std::vector<CancelReason> seen(3);
     std::vector<std::thread> threads;
     const CancelReason reasons[] = {CancelReason::kRequested, CancelReason::kCallerGone,
-                                    CancelReason::kInterrupted};
+                                    CancelReason::kDeadline};
     for (size_t i = 0; i < 3; ++i) {
       threads.emplace_back([&, i] {
         start.arrive_and_wait();

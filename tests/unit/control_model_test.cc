@@ -889,7 +889,7 @@ class Sequence {
     auto job = static_cast<size_t>(Random(AsInt(model_.jobs.size())));
     std::set<std::string> refusals = Resolve(job);
     if (refusals.empty() && !model_.jobs[job].ended()) refusals = {"JOB_NOT_ENDED"};
-    ExpectAnswer(pipeline().control().Delete(Name(job)), refusals, "delete " + Name(job));
+    ExpectAnswer(jobpool::Delete(pipeline().control(), Name(job)), refusals, "delete " + Name(job));
     Then([&] {
       if (refusals.empty()) model_.jobs[job].gone = true;
     });

@@ -128,7 +128,7 @@ TEST_F(ControlRaceTest, AJobThatIsSeenAsEndedCanBeDeleted) {
   absl::Status deleted = absl::UnknownError("not called");
   pipeline_.store().before_put = [&](const std::string&) {
     seen = pipeline_->reader().Find("mine")->Snapshot().record.state;
-    deleted = pipeline_->control().Delete("mine");
+    deleted = Delete(pipeline_->control(), "mine");
     return absl::OkStatus();
   };
   pipeline_.Submit(NoopSpec("mine"));
@@ -142,8 +142,8 @@ TEST_F(ControlRaceTest, AJobThatWasDeletedIsGone) {
   absl::Status second = absl::UnknownError("not called");
   absl::Status found = absl::UnknownError("not called");
   pipeline_.store().after_put = [&](const std::string&) {
-    first = pipeline_->control().Delete("mine");
-    second = pipeline_->control().Delete("mine");
+    first = Delete(pipeline_->control(), "mine");
+    second = Delete(pipeline_->control(), "mine");
     found = pipeline_->reader().Find("mine").status();
     return absl::OkStatus();
   };

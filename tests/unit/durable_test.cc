@@ -29,8 +29,10 @@ struct Disk {
 /// A server without its services.
 class DurableServer {
  public:
-  explicit DurableServer(Disk& disk, const std::function<void(Pipeline&)>& before_it_serves = nullptr)
+  explicit DurableServer(Disk& disk, const std::function<void(Pipeline&)>& before_it_serves = nullptr,
+                         const std::function<void(HandlerRegistry&)>& replace_handlers = nullptr)
       : all_(memory_, &disk.store) {
+    if (replace_handlers) replace_handlers(handlers_);
     options_.pools = {MakePool("blocking", 0, 1), MakePool("compute", 0, 1)};
     options_.seed = 7;
     pipeline_ =
@@ -77,7 +79,7 @@ class DurableServer {
   absl::Status AwaitChanged(const std::string& id) {
     Gate kept;
     absl::Status status;
-    pipeline_->control().AwaitKept(id, [&](const absl::Status& how) {
+    pipeline_->control().AwaitKept(pipeline_->reader().Find(id)->live, [&](const absl::Status& how) {
       status = how;
       kept.Open();
     });
@@ -317,6 +319,51 @@ TEST(DurableTest, AJobThatWasAskedToEndDoesNotRunAgain) {
   EXPECT_EQ(ended.state, JobState::kCancelled);
   EXPECT_EQ(ended.attempts.size(), 1u);
   EXPECT_NE(*disk.kept.Get("a"), nullptr);
+}
+
+TEST(DurableTest, ACancelOvertakesTheServersEnd) {
+  Disk disk;
+  ThreadRegistry threads;
+  prometheus::Registry registry;
+  StoreMetrics metrics(registry);
+  StoreWriter writer(disk.store, threads, metrics);
+  JobRecord record = MakeRecord("a");
+  record.durability = Durability::kDisk;
+  LiveJob job(record);
+  const auto control = std::make_shared<RunControl>();
+  ASSERT_TRUE(job.Start(Attempt(), control));
+  job.AskToEnd(CancelReason::kInterrupted, absl::Now(), nullptr, &writer);
+  job.AskToEnd(CancelReason::kRequested, absl::Now(), nullptr, &writer);
+  EXPECT_EQ(control->cancel.reason(), CancelReason::kRequested);
+  EXPECT_TRUE(job.Snapshot().record.attempts.back().stop_steps.front().for_good);
+  EXPECT_FALSE(job.Interrupt(*control, absl::Now(), {}, absl::CancelledError("interrupted")));
+  writer.Stop();
+}
+
+// Fails as soon as it is asked to end.
+class Sulks final : public Handler {
+ public:
+  absl::StatusOr<Result> Run(const Work&, HandlerContext& context) const override {
+    context.cancel.SleepFor(absl::Hours(1));
+    return absl::InternalError("sulks");
+  }
+};
+
+TEST(DurableTest, AnAttemptThatFailsAsTheServerEndsIsRetriedByTheNext) {
+  Disk disk;
+  {
+    DurableServer server(disk, nullptr, [](HandlerRegistry& handlers) {
+      handlers.Replace(Kind::kSleep, std::make_unique<Sulks>());
+    });
+    JobSpec spec = Blocker("a");
+    spec.options.retry.max_attempts = 2;
+    server.Submit(std::move(spec));
+    EXPECT_TRUE(Eventually([&] { return server.Get("a").state == JobState::kRunning; }));
+    server.ShutDown();
+  }
+  DurableServer server(disk);
+  EXPECT_TRUE(Eventually([&] { return server.Get("a").state == JobState::kRunning; }));
+  EXPECT_EQ(server.Get("a").attempts.size(), 2u);
 }
 
 TEST(DurableTest, ThatAJobWasAskedToEndIsKept) {

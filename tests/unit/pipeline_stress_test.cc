@@ -150,7 +150,7 @@ class PipelineStressTest : public ::testing::Test {
           break;
         case 5:
           // Few, so that most jobs can be compared again and again.
-          if (random() % 8 == 0) pipeline_->control().Delete(AnyId(random)).IgnoreError();
+          if (random() % 8 == 0) Delete(pipeline_->control(), AnyId(random)).IgnoreError();
           CheckRollCall();
           break;
         case 6:

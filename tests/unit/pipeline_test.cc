@@ -177,15 +177,15 @@ TEST(PipelineTest, UpdatesUntilTheEnd) {
 TEST(PipelineTest, DeletesWhatHasEnded) {
   TestPipeline pipeline;
   const auto running = pipeline.SubmitBlocker();
-  const absl::Status status = pipeline->control().Delete(running->id());
+  const absl::Status status = Delete(pipeline->control(), running->id());
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(ReasonOf(status), "JOB_NOT_ENDED");
   EXPECT_EQ(MetadataOf(status)["state"], "RUNNING");
   const auto job = pipeline.Submit(NoopSpec("mine"));
   pipeline.AwaitEnd("mine");
   EXPECT_TRUE(Eventually([&] { return pipeline->live_jobs() == 1; }));
-  EXPECT_TRUE(pipeline->control().Delete("mine").ok());
-  EXPECT_EQ(pipeline->control().Delete("mine").code(), absl::StatusCode::kNotFound);
+  EXPECT_TRUE(Delete(pipeline->control(), "mine").ok());
+  EXPECT_EQ(Delete(pipeline->control(), "mine").code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(pipeline->reader().Find("mine").status().code(), absl::StatusCode::kNotFound);
   pipeline.Submit(NoopSpec("mine"));  // the id is free again
 }

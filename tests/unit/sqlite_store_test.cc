@@ -59,6 +59,28 @@ std::shared_ptr<const JobRecord> MakeLive(absl::string_view id) {
 
 size_t CountEnded(const SqliteStore& store) { return store.List({.limit = 100'000})->jobs.size(); }
 
+// There is no moment at which nobody reads, so SQLite alone would never begin its log anew.
+TEST_F(SqliteStoreTest, TheLogStaysShortWhileListsFollowEachOther) {
+  constexpr int64_t kCheckpointBytes = 64 << 10;
+  const auto store = *SqliteStore::Open(path_, {.checkpoint_bytes = kCheckpointBytes});
+  for (uint64_t i = 1; i <= 500; ++i) ASSERT_TRUE(store->Put(MakeEnded(absl::StrCat("e", i), i, 2)).ok());
+  std::atomic<bool> done{false};
+  std::vector<std::thread> readers;
+  for (int i = 0; i < 3; ++i) {
+    readers.emplace_back([&] {
+      while (!done) ASSERT_TRUE(store->List({.limit = 500}).ok());
+    });
+  }
+  int64_t longest = 0;
+  for (uint64_t i = 501; i <= 2000; ++i) {
+    ASSERT_TRUE(store->Put(MakeEnded(absl::StrCat("e", i), i, 2)).ok());
+    longest = std::max(longest, store->Stats().wal_bytes);
+  }
+  done = true;
+  for (std::thread& reader : readers) reader.join();
+  EXPECT_LT(longest, 8 * kCheckpointBytes);
+}
+
 TEST_F(SqliteStoreTest, KeepsAllWhenItIsOpenedAgain) {
   const auto live = MakeLive("live");
   const auto ended = MakeEnded("ended", 2, 3);

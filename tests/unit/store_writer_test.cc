@@ -46,7 +46,10 @@ class ScriptedStore final : public JobStore {
   }
   absl::StatusOr<EndedJob> Get(const std::string& id) const override { return kept.Get(id); }
   absl::StatusOr<StoredPage> List(const JobQuery& query) const override { return kept.List(query); }
-  absl::StatusOr<bool> Delete(const std::string& id) override { return kept.Delete(id); }
+  absl::StatusOr<bool> Delete(const std::string& id) override {
+    if (on_delete) on_delete();
+    return kept.Delete(id);
+  }
   absl::StatusOr<size_t> DeleteExpired(absl::Time now, size_t limit) override {
     return kept.DeleteExpired(now, limit);
   }
@@ -61,6 +64,9 @@ class ScriptedStore final : public JobStore {
   absl::StatusOr<uint64_t> LastNumber() const override { return kept.LastNumber(); }
 
   std::function<void()> on_commit;  // set before anything is written
+  std::function<void()> on_delete;
+  int64_t UsedBytes() const override { return used_bytes; }
+  std::atomic<int64_t> used_bytes{0};
   std::atomic<bool> refuse{false};
   std::atomic<int> commits{0};
   std::atomic<int> looks{0};
@@ -315,6 +321,59 @@ TEST_F(StoreWriterTest, ACommitThatHangsIsSeen) {
   go_on.Open();
   EXPECT_TRUE(Eventually([&] { return writer().health().ok(); }));
   EXPECT_EQ(Live(), Strings{"a"});
+}
+
+TEST_F(StoreWriterTest, DeletesBetweenCommits) {
+  const JobRecord job = MakeRecord("a");
+  Create({job});
+  writer().End(EndOf(job), [](const absl::Status&) {});
+  EXPECT_TRUE(Flush().ok());
+  Gate begun;
+  Gate go_on;
+  store_.on_delete = [&] {
+    begun.Open();
+    go_on.Await();
+  };
+  std::vector<absl::StatusOr<bool>> told;  // of one thread
+  Gate both;
+  for (int i = 0; i < 2; ++i) {
+    writer().Delete("a", [&](const absl::StatusOr<bool>& deleted) {
+      told.push_back(deleted);
+      if (told.size() == 2) both.Open();
+    });
+  }
+  begun.Await();  // it is not this thread that waits for the disk
+  go_on.Open();
+  ASSERT_TRUE(both.Await());
+  EXPECT_TRUE(*told[0]);
+  EXPECT_FALSE(*told[1]);
+  EXPECT_EQ(*store_.Get("a"), nullptr);
+}
+
+TEST_F(StoreWriterTest, AStoreThatRefusesDeletesNothing) {
+  const JobRecord job = MakeRecord("a");
+  Create({job});
+  writer().End(EndOf(job), [](const absl::Status&) {});
+  EXPECT_TRUE(Flush().ok());
+  store_.refuse = true;
+  Create({MakeRecord("b")}, [](const absl::Status&) {});
+  EXPECT_FALSE(Flush().ok());
+  Gate told;
+  writer().Delete("a", [&](const absl::StatusOr<bool>& deleted) {
+    EXPECT_TRUE(absl::IsUnavailable(deleted.status()));
+    told.Open();
+  });
+  ASSERT_TRUE(told.Await());
+  EXPECT_NE(*store_.Get("a"), nullptr);
+}
+
+TEST_F(StoreWriterTest, IsFullAtItsBound) {
+  EXPECT_TRUE(writer().CheckFull().ok());
+  writer().set_max_bytes(1000);
+  store_.used_bytes = 999;
+  EXPECT_TRUE(writer().CheckFull().ok());
+  store_.used_bytes = 1000;
+  EXPECT_TRUE(absl::IsResourceExhausted(writer().CheckFull()));
 }
 
 TEST_F(StoreWriterTest, StopKeepsWhatWasWritten) {
