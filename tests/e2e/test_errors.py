@@ -64,7 +64,7 @@ def prepare(client, method, request):
     """One of the calls that come before: they do what they should."""
     service, call = method.split("/")
     stub, messages = {"JobService": (client.jobs, js), "PoolService": (client.pools, ps)}[service]
-    getattr(stub, call)(json_format.Parse(request, getattr(messages, call + "Request")()), timeout=PATIENCE)
+    getattr(stub, call)(json_format.Parse(with_bytes(request), getattr(messages, call + "Request")()), timeout=PATIENCE)
 
 
 def buf_curl(server, row):
