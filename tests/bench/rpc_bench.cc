@@ -104,8 +104,8 @@ int main(int argc, char** argv) {
   const double seconds = argc > 3 ? std::atof(argv[3]) : 2;
   const int rounds = argc > 4 ? std::atoi(argv[4]) : 5;
   const Child bare_server({argv[1]}, 1, "");
-  const Child jobpoold({argv[2], "--grpc_listen=127.0.0.1:0", "--http_listen=127.0.0.1:0"}, 2,
-                       "serving grpc=");
+  const Child jobpoold({argv[2], "--store=memory", "--grpc_listen=127.0.0.1:0", "--http_listen=127.0.0.1:0"},
+                       2, "serving grpc=");
   const auto bare_stub =
       BareService::NewStub(grpc::CreateChannel(bare_server.address(), grpc::InsecureChannelCredentials()));
   const auto job_stub = jobpool::v1::JobService::NewStub(

@@ -23,8 +23,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/job/job_id.h"
-#include "server/store/sqlite_db.h"
 #include "server/store/sqlite_store.h"
+#include "tests/bench/sqlite_alone.h"
 
 namespace jobpool {
 namespace {
@@ -114,31 +114,8 @@ std::shared_ptr<const JobRecord> MakeEnded(const JobRecord& live) {
 /// What SQLite alone takes.
 Cost RunRows(int count, const std::string& dir) {
   const Folder folder(dir);
-  SqliteConnection db =
-      *SqliteConnection::Open(folder.File(), SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, "");
-  Check(db.ReadText("PRAGMA journal_mode = WAL").status());
-  Check(db.Execute("PRAGMA synchronous = FULL; CREATE TABLE rows(id INTEGER PRIMARY KEY, value BLOB)"));
-  SqliteStatement begin = *db.Prepare("BEGIN IMMEDIATE");
-  SqliteStatement commit = *db.Prepare("COMMIT");
-  SqliteStatement insert = *db.Prepare("INSERT INTO rows VALUES(?1, ?2)");
-  SqliteStatement update = *db.Prepare("UPDATE rows SET value = ?2 WHERE id = ?1");
-  std::string value(100, 'x');
   const Meter meter;
-  const auto run = [&](SqliteStatement& statement, int batch) {
-    Check(begin.Run());
-    for (int i = batch * kBatch; i < (batch + 1) * kBatch; ++i) {
-      value[static_cast<size_t>(i) % value.size()]++;
-      statement.BindInt(1, int64_t{i} + 1);
-      statement.BindBlob(2, value);
-      Check(statement.Run());
-    }
-    Check(commit.Run());
-  };
-  const int batches = count / kBatch;
-  for (int batch = 0; batch < batches + kBatchesBetween; ++batch) {
-    if (batch < batches) run(insert, batch);
-    if (batch >= kBatchesBetween) run(update, batch - kBatchesBetween);
-  }
+  bench::InsertAndUpdate(folder.File(), count);
   return meter.Read();
 }
 
