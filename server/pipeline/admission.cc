@@ -50,6 +50,12 @@ JobRecord MakeRecord(JobSpec spec, Durability durability, const Dispatcher& pool
 
 }  // namespace
 
+void Admission::GoOnAfter(uint64_t last_number, absl::Time last_create_time) {
+  last_number_.store(last_number);
+  // Of that very millisecond there may be some.
+  if (last_create_time != absl::InfinitePast()) ids_.Next(last_create_time + absl::Seconds(1));
+}
+
 absl::StatusOr<Submission> Admission::Submit(JobSpec spec, const std::shared_ptr<Waiter>& waiter) {
   Entries entries;
   absl::Status status = AddEntry(std::move(spec), entries);
@@ -337,7 +343,7 @@ absl::Status Admission::InsertReserved(Entries& entries, const std::shared_ptr<W
                              [this, kept = std::move(kept), requests = std::move(requests)](
                                  const absl::Status& status) { FinishKeeping(kept, requests, status); });
   };
-  // An id that we make is that of no ended job.
+  // An id that we make is greater than that of any job before.
   const JobTable::Lookup lookup{store_, [&](size_t i) { return added[i]->own_id; }};
   for (;;) {
     writes.clear();

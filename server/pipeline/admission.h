@@ -72,8 +72,9 @@ class Admission {
   /// thread if none is kept on disk; UNAVAILABLE: the store has refused one.
   void AwaitKept(std::vector<JobHandle> jobs, StoreWriter::Done done);
 
-  /// Numbers of jobs go on from there; to be called before any is accepted.
-  void set_last_number(uint64_t number) { last_number_.store(number); }
+  /// Numbers and ids of jobs go on from there, though the clock may have gone back; to be
+  /// called before any is accepted.
+  void GoOnAfter(uint64_t last_number, absl::Time last_create_time);
 
   /// Whether SubmitAll would accept them now; nothing is changed. Answers with
   /// their records as they would be, but for made ids, numbers (0) and times; of a

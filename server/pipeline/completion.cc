@@ -24,6 +24,12 @@ bool Completion::End(const std::shared_ptr<LiveJob>& job, JobState from, JobStat
       Announce(job, from, ended);
       return;
     }
+    if (job->keeping() ==
+        LiveJob::Keeping::kKept) {  // the store has something against its end, as it has logged
+      KeepInMemory(ended);
+      Announce(job, from, ended);
+      return;
+    }
     // It was never accepted, whatever it has come to.
     Outcome outcome = *ended->outcome;
     outcome.result.reset();

@@ -113,7 +113,7 @@ absl::Status Pipeline::Recover() {
         table_.Restore(jobs);
         for (const auto& job : jobs) pools_.Find(job->pool())->Restore(job);
       }));
-  admission_.set_last_number(found.last_number);
+  admission_.GoOnAfter(found.last_number, found.last_create_time);
   {
     MutexLock lock(request_ids_.mu());
     for (const MadeRequest& request : found.requests) {

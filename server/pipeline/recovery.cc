@@ -33,6 +33,10 @@ absl::StatusOr<Recovered> ReadRecovered(
     absl::FunctionRef<void(absl::Span<const std::shared_ptr<LiveJob>>)> restore) {
   Recovered found;
   JOBPOOL_ASSIGN_OR_RETURN(found.last_number, store.LastNumber());
+  JobQuery newest;
+  newest.limit = 1;
+  JOBPOOL_ASSIGN_OR_RETURN(const StoredPage ended, store.List(newest));
+  if (!ended.jobs.empty()) found.last_create_time = ended.jobs.front()->create_time;
   std::map<std::string, size_t> missing;
   std::vector<std::shared_ptr<LiveJob>> jobs;
   for (uint64_t after = 0;;) {
@@ -47,6 +51,7 @@ absl::StatusOr<Recovered> ReadRecovered(
         continue;
       }
       record.pool = pool->name();
+      found.last_create_time = std::max(found.last_create_time, record.create_time);
       const bool ran = record.state == JobState::kRunning;
       bool cancelled = false;
       if (ran) {

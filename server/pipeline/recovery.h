@@ -24,6 +24,8 @@ struct Recovered {
   /// By expire time.
   std::vector<MadeRequest> requests;
   uint64_t last_number = 0;
+  /// No job that is kept was made after that.
+  absl::Time last_create_time = absl::InfinitePast();
 };
 
 /// Reads it, and gives the live jobs, by number and some at a time while they are in the

@@ -215,9 +215,9 @@ void Run(const std::string& jobpoold, const std::string& beanstalkd, const std::
   const Folder state(dir + "/durable_bench.jobpool");
   const Folder rows(dir + "/durable_bench.sqlite");
   const Folder binlog(dir + "/durable_bench.beanstalkd");
-  const Child server({jobpoold, "--state_dir=" + state.path(), "--grpc_listen=127.0.0.1:0",
-                      "--http_listen=127.0.0.1:0"},
-                     2, "serving grpc=");
+  const Child server(
+      {jobpoold, "--state_dir=" + state.path(), "--grpc_listen=127.0.0.1:0", "--http_listen=127.0.0.1:0"}, 2,
+      "serving grpc=");
   const auto stub =
       v1::JobService::NewStub(grpc::CreateChannel(server.address(), grpc::InsecureChannelCredentials()));
   std::unique_ptr<Beanstalkd> other;

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/job/errors.h"
+#include "server/job/job_id.h"
 #include "server/pipeline/pipeline.h"
 #include "server/store/layered_store.h"
 #include "server/store/memory_store.h"
@@ -507,6 +508,21 @@ TEST(DurableTest, AChangeIsThereForTheNextServer) {
   DurableServer server(disk);
   EXPECT_EQ(server.Get("waits").DisplayName(), "renamed");
   EXPECT_EQ(server.Get("waits").priority, 9);
+}
+
+TEST(DurableTest, IdsGoOnThoughTheClockGoesBack) {
+  for (const bool ended : {false, true}) {
+    Disk disk;
+    JobRecord job = MakeRecord("a");
+    job.pool = std::make_shared<const std::string>("blocking");
+    job.durability = Durability::kDisk;
+    job.create_time = absl::Now() + absl::Hours(1);
+    if (ended) job.End(JobState::kCancelled, {}, MakeOutcome(job.create_time));
+    const JobWrite write{std::make_shared<const JobRecord>(job)};
+    ASSERT_TRUE(disk.kept.Commit(absl::MakeConstSpan(&write, 1)).ok());
+    DurableServer server(disk);
+    EXPECT_GT(server.Submit(NoopSpec()).id(), JobIdMaker(1).Next(job.create_time));
+  }
 }
 
 TEST(DurableTest, JobsOfAPoolThatIsGoneKeepTheServerFromStarting) {
