@@ -115,6 +115,7 @@ TEST(PipelineTest, CancelsAQueuedJobAtOnce) {
 TEST(PipelineTest, AsksARunningJobToEnd) {
   TestPipeline pipeline;
   const auto job = pipeline.SubmitBlocker();
+  EXPECT_TRUE(Eventually([&] { return job->Snapshot().progress.has_value(); }));
   const auto cancelled = pipeline->control().Cancel(job->id());
   ASSERT_TRUE(cancelled.ok());
   const JobRecord record = pipeline.AwaitEnd(job->id()).record;
