@@ -57,7 +57,12 @@ bool DrainJobs(Pipeline& pipeline, absl::Duration timeout, int hurry) {
   Log().warn("jobs interrupted count={}", rest);
   if (AwaitEither(empty->descriptor(), -1, Later(Clock::Real().Monotonic(), kGrace)) || drained())
     return true;
-  Log().error("jobs did not end when asked to count={}", pipeline.live_jobs());
+  if (const absl::Status health = pipeline.store_health(); !health.ok()) {
+    Log().error("jobs left whose ends the store has not taken, or that did not end count={} error=\"{}\"",
+                pipeline.live_jobs(), std::string(health.message()));
+  } else {
+    Log().error("jobs did not end when asked to count={}", pipeline.live_jobs());
+  }
   return false;
 }
 

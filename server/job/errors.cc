@@ -260,6 +260,11 @@ absl::Status NoDurableStoreError() {
   return status;
 }
 
+absl::Status ServerLostError() {
+  return Make(absl::StatusCode::kCancelled, v1::INTERRUPTED,
+              "interrupted: the server ended without a shutdown, at a time that is not known");
+}
+
 absl::Status CallCancelledError() {
   return Make(absl::StatusCode::kCancelled, v1::CALL_CANCELLED, "the call ended before its answer");
 }

@@ -68,6 +68,8 @@ absl::Status StoreError(const absl::Status& cause);
 /// `limit`: in bytes.
 absl::Status StoreFullError(int64_t limit);
 absl::Status NoDurableStoreError();
+/// Of an attempt that ran when the server ended other than by a shutdown.
+absl::Status ServerLostError();
 absl::Status CallCancelledError();
 
 /// The reason in the status's ErrorInfo, as ErrorReason spells it; empty: it has none.

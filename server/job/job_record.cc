@@ -127,6 +127,9 @@ bool JobRecord::Interrupt(absl::Time end_time, ResourceUsage usage, absl::Status
   if (attempts.size() >= kMaxAttempts) {
     attempts.erase(std::find_if(attempts.begin(), attempts.end(), IsInterrupted));
   }
+  auto changed = std::make_shared<JobOptions>(Options());
+  changed->ready_time = end_time;  // it waits from now on
+  options = std::move(changed);
   state = JobState::kQueued;
   ++revision;
   return true;

@@ -104,7 +104,8 @@ struct JobOptions {
   absl::Duration timeout = absl::InfiniteDuration();  // that: none
   absl::Time deadline_time = absl::InfiniteFuture();  // that: none
   absl::Time schedule_time = absl::InfinitePast();    // that: none was asked for
-  absl::Time ready_time = absl::InfinitePast();  // of a job that was ever SCHEDULED: when it is or was ready
+  absl::Time ready_time =
+      absl::InfinitePast();  // of a job that was ever SCHEDULED or interrupted: when it is or was ready
   RetryPolicy retry;
   std::string retry_of;  // the id of the job that it was made from; empty: of none
 

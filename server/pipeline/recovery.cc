@@ -58,8 +58,7 @@ absl::StatusOr<Recovered> ReadRecovered(
         const std::vector<StopStep>& steps = record.attempts.back().stop_steps;
         cancelled =
             std::any_of(steps.begin(), steps.end(), [](const StopStep& step) { return step.for_good; });
-        record.Interrupt(std::max(now, record.attempts.back().start_time), {},
-                         JobCancelledError(CancelReason::kInterrupted));
+        record.Interrupt(std::max(now, record.attempts.back().start_time), {}, ServerLostError());
         ++found.interrupted;
       }
       jobs.push_back(std::make_shared<LiveJob>(std::move(record)));

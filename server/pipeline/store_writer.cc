@@ -8,6 +8,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "server/base/clock.h"
+#include "server/base/status_copy.h"
 #include "server/job/errors.h"
 #include "server/telemetry/log.h"
 
@@ -44,7 +45,7 @@ StoreWriter::~StoreWriter() { Stop(); }
 
 absl::Status StoreWriter::health() const {
   MutexLock lock(mu_);
-  return health_;
+  return CopyForThread(health_);
 }
 
 void StoreWriter::set_on_health(std::function<void()> on_health) {
@@ -162,7 +163,7 @@ void StoreWriter::CommitAll() {
   RefuseDeletes(absl::UnavailableError("the server shuts down"));
   for (Write& write : pending_) {
     if (write.done != nullptr && write.type == Type::kFlush) {
-      told_.emplace_back(std::move(write.done), health_);
+      told_.emplace_back(std::move(write.done), CopyForThread(health_));
     }
   }
   committed_all_ = true;
@@ -197,7 +198,8 @@ void StoreWriter::DeleteSome() {
 
 void StoreWriter::RefuseDeletes(const absl::Status& status) {
   for (auto& [id, done] : deletes_) {
-    told_.emplace_back([done = std::move(done)](const absl::Status& refused) { done(refused); }, status);
+    told_.emplace_back([done = std::move(done)](const absl::Status& refused) { done(refused); },
+                       CopyForThread(status));
   }
   deletes_.clear();
   told_changed_.NotifyAll();
@@ -320,7 +322,7 @@ void StoreWriter::Sort(Writes batch, const absl::Status& status) {
     const bool refused = write.type != Type::kFlush && refused_.contains(write.write.job->number);
     switch (write.type) {
       case Type::kCreate:
-        if (write.done != nullptr) told_.emplace_back(std::move(write.done), status);
+        if (write.done != nullptr) told_.emplace_back(std::move(write.done), CopyForThread(status));
         break;
       case Type::kChange:
         if (try_again && !refused) again.push_back(std::move(write));
@@ -332,11 +334,11 @@ void StoreWriter::Sort(Writes batch, const absl::Status& status) {
         } else if (try_again) {
           again.push_back(std::move(write));
         } else {
-          told_.emplace_back(std::move(write.done), status);
+          told_.emplace_back(std::move(write.done), CopyForThread(status));
         }
         break;
       case Type::kFlush:
-        told_.emplace_back(std::move(write.done), status);
+        told_.emplace_back(std::move(write.done), CopyForThread(status));
         break;
     }
   }
@@ -371,7 +373,7 @@ void StoreWriter::SetHealth(const absl::Status& status) {
     MutexLock lock(mu_);
     if (health_ == status) return;
     const bool known = !health_.ok() && !status.ok();  // another reason
-    health_ = status;
+    health_ = CopyForThread(status);
     if (!status.ok()) RefuseDeletes(status);
     if (known) return;
     metrics_.SetWritable(status.ok());

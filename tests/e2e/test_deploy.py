@@ -51,7 +51,8 @@ class Config(unittest.TestCase):
         self.assertEqual((done.returncode, done.stdout), (0, "valid\n"))
         defaults = read(ROOT + "/proto/jobpool/config/v1/config.proto")
         for field, value in re.findall(r"^  (max_\w+): (\d+)$", read(example), re.M):
-            said = "2^30" if int(value) == 1 << 30 else f"{int(value):,}"
+            power = int(value).bit_length() - 1
+            said = f"2^{power}" if power >= 30 and int(value) == 1 << power else f"{int(value):,}"
             comment = re.search(rf"((?:  //.*\n)+)  optional \w+ {field} = ", defaults)[1].replace("\n  //", "")
             self.assertRegex(comment, rf"Default: of `blocking` {said}\b|Default {re.escape(said)}\.", field)
 

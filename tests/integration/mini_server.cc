@@ -18,6 +18,7 @@ MiniServer::MiniServer(ConfigFile file) {
   Config config;
   config.grpc_listen = "127.0.0.1:0";
   config.http_listen = "127.0.0.1:0";
+  config.state_dir = state_.Path("state");
   auto files = std::make_unique<Files>(std::move(file));
   auto stores = Stores::Open(config, static_cast<size_t>(files->config().max_ended_jobs),
                              static_cast<size_t>(files->config().max_ended_bytes));

@@ -14,6 +14,7 @@
 #include "jobpool/v1/pool_service.grpc.pb.h"
 #include "jobpool/v1/thread_service.grpc.pb.h"
 #include "server/app/app.h"
+#include "tests/support/temp_dir.h"
 
 namespace jobpool::testing {
 
@@ -42,6 +43,7 @@ class MiniServer : public ::testing::Test {
   static v1::Job Noop(const std::string& payload = "");
   static v1::Job Sleep(int seconds);
 
+  const TempDir state_;
   std::unique_ptr<App> app_;
   std::unique_ptr<v1::JobService::Stub> jobs_;
   std::unique_ptr<v1::ThreadService::Stub> threads_;

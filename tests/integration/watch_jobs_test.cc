@@ -269,7 +269,9 @@ TEST_F(WatchJobsTest, MessagesStayBelow3MiB) {
 }
 
 TEST_F(WatchJobsTest, ShutdownIsTheLastMessage) {
-  const std::string name = Submit(Sleep(3600)).name();
+  v1::Job job = Sleep(3600);
+  job.set_durability(v1::Job::MEMORY);  // on disk it would be left to the next server
+  const std::string name = Submit(job).name();
   AwaitRunning(name);
   Watch watch(*jobs_, Where("kind = sleep"));
   EXPECT_EQ(watch.Say(), "INITIAL RUNNING");

@@ -8,6 +8,7 @@
 #include <prometheus/registry.h>
 
 #include "absl/strings/str_cat.h"
+#include "server/base/status_copy.h"
 #include "server/job/errors.h"
 #include "server/job/job_id.h"
 #include "server/pipeline/pipeline.h"
@@ -69,7 +70,7 @@ class DurableServer {
     Gate kept;
     absl::Status status;
     pipeline_->admission().AwaitKept({job}, [&](const absl::Status& how) {
-      status = how;
+      status = CopyForThread(how);
       kept.Open();
     });
     kept.Await();
@@ -81,7 +82,7 @@ class DurableServer {
     Gate kept;
     absl::Status status;
     pipeline_->control().AwaitKept(pipeline_->reader().Find(id)->live, [&](const absl::Status& how) {
-      status = how;
+      status = CopyForThread(how);
       kept.Open();
     });
     kept.Await();
@@ -232,7 +233,6 @@ struct Teller final : Waiter {
 TEST(DurableTest, AJobThatIsRefusedAfterItsEndHasNotSucceeded) {
   Disk disk;
   Gate go_on;
-  std::atomic<bool> ran{false};
   disk.store.before_put = [&](const std::string&) {
     go_on.Await();
     return absl::UnavailableError("disk is full");
@@ -433,6 +433,7 @@ TEST(DurableTest, TheNextServerGoesOnInTheOldOrder) {
   EXPECT_EQ(ReasonOf(running.attempts[0].error), "INTERRUPTED");
   EXPECT_EQ(running.attempts[1].number, 2);
   EXPECT_EQ(running.CountedAttempts(), 1);
+  EXPECT_EQ(running.ReadyTime(), running.attempts[0].end_time);  // it has waited since then
   server->control().Cancel(server->reader().Find("running")->live, CancelReason::kRequested);
   absl::Time last = absl::InfinitePast();
   for (const std::string& id : ids) {

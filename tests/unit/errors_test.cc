@@ -241,6 +241,10 @@ TEST(ErrorsTest, RetryInfoSaysWhen) {
   EXPECT_EQ(RetryDelayOf(ShuttingDownError()), absl::Seconds(1));
 }
 
+TEST(ErrorsTest, ALostServerHasInterruptedToo) {
+  EXPECT_EQ(ReasonOf(ServerLostError()), ReasonOf(JobCancelledError(CancelReason::kInterrupted)));
+}
+
 TEST(ErrorsTest, WorkFailedKeepsCodeAndMessageOfTheCause) {
   const absl::Status status = WorkFailedError(absl::OutOfRangeError("too far"));
   EXPECT_EQ(status.code(), absl::StatusCode::kOutOfRange);

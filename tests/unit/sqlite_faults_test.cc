@@ -70,7 +70,9 @@ class Script {
   // Whether this can be what the calls have left.
   void ExpectFits(const JobStore& store) const {
     std::map<uint64_t, Kept> kept;
-    for (const JobRecord& job : *store.ListLive(0, 1000)) kept[job.number] = Kept::kLive;
+    const auto live = store.ListLive(0, 1000);
+    ASSERT_TRUE(live.ok()) << live.status();
+    for (const JobRecord& job : *live) kept[job.number] = Kept::kLive;
     const auto page = store.List({.limit = 1000});
     ASSERT_TRUE(page.ok()) << page.status();
     for (const EndedJob& job : page->jobs) {

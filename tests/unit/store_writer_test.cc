@@ -9,6 +9,7 @@
 #include <prometheus/registry.h>
 
 #include "absl/strings/str_cat.h"
+#include "server/base/status_copy.h"
 #include "server/store/memory_store.h"
 #include "tests/support/eventually.h"
 #include "tests/support/hooked_store.h"
@@ -86,7 +87,7 @@ class StoreWriterTest : public ::testing::Test {
     Gate flushed;
     absl::Status status;
     writer().Flush([&](const absl::Status& kept) {
-      status = kept;
+      status = CopyForThread(kept);
       flushed.Open();
     });
     flushed.Await();
