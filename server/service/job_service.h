@@ -67,7 +67,6 @@ class JobService final : public v1::JobService::CallbackService {
                                                                const v1::BatchSubmitJobsRequest& request,
                                                                v1::BatchSubmitJobsResponse* response);
   absl::Status AnswerListJobs(const v1::ListJobsRequest& request, v1::ListJobsResponse* response);
-  /// Its id.
   // `job`: that it was about, if that is live.
   absl::Status AnswerUpdateJob(const v1::UpdateJobRequest& request, v1::Job* response,
                                std::shared_ptr<LiveJob>* job);

@@ -9,7 +9,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/base/status_macros.h"
-#include "server/store/sqlite_backup.h"
 
 namespace jobpool {
 namespace {
@@ -231,10 +230,6 @@ void SqliteStore::EndChecks() {
   MutexLock lock(checks_mu_);
   checks_end_ = true;
   for (sqlite3* const db : checks_) sqlite3_interrupt(db);
-}
-
-absl::Status SqliteStore::Backup(const std::string& to) const {
-  return BackUpSqlite(path_, to, options_.vfs).status();
 }
 
 SqliteStats SqliteStore::Stats() const {

@@ -70,9 +70,6 @@ class SqliteStore final : public JobStore {
   /// Whether damage was found since it was opened, by a check or by a call.
   bool damaged() const { return damaged_; }
 
-  /// As BackUpSqlite.
-  absl::Status Backup(const std::string& to) const;
-
   /// As of the last write. Takes microseconds, and does not read the file.
   SqliteStats Stats() const;
 

@@ -322,15 +322,22 @@ TEST(DurableTest, AJobThatWasAskedToEndDoesNotRunAgain) {
   EXPECT_NE(*disk.kept.Get("a"), nullptr);
 }
 
-TEST(DurableTest, ACancelOvertakesTheServersEnd) {
+// A job on disk, and who writes it.
+struct WrittenJob {
+  WrittenJob() { record.durability = Durability::kDisk; }
+
   Disk disk;
   ThreadRegistry threads;
   prometheus::Registry registry;
-  StoreMetrics metrics(registry);
-  StoreWriter writer(disk.store, threads, metrics);
+  StoreMetrics metrics{registry};
+  StoreWriter writer{disk.store, threads, metrics};
   JobRecord record = MakeRecord("a");
-  record.durability = Durability::kDisk;
-  LiveJob job(record);
+};
+
+TEST(DurableTest, ACancelOvertakesTheServersEnd) {
+  WrittenJob written;
+  StoreWriter& writer = written.writer;
+  LiveJob job(written.record);
   const auto control = std::make_shared<RunControl>();
   ASSERT_TRUE(job.Start(Attempt(), control));
   job.AskToEnd(CancelReason::kInterrupted, absl::Now(), nullptr, &writer);
@@ -368,21 +375,16 @@ TEST(DurableTest, AnAttemptThatFailsAsTheServerEndsIsRetriedByTheNext) {
 }
 
 TEST(DurableTest, ThatAJobWasAskedToEndIsKept) {
-  Disk disk;
-  ThreadRegistry threads;
-  prometheus::Registry registry;
-  StoreMetrics metrics(registry);
-  StoreWriter writer(disk.store, threads, metrics);
-  JobRecord record = MakeRecord("a");
-  record.durability = Durability::kDisk;
-  LiveJob job(record);
-  writer.Create({{std::make_shared<const JobRecord>(record)}}, [](const absl::Status&) {});
+  WrittenJob written;
+  StoreWriter& writer = written.writer;
+  LiveJob job(written.record);
+  writer.Create({{std::make_shared<const JobRecord>(written.record)}}, [](const absl::Status&) {});
   ASSERT_TRUE(job.Start(Attempt(), std::make_shared<RunControl>()));
   const auto kept_for_good = [&] {
     Gate flushed;
     writer.Flush([&](const absl::Status&) { flushed.Open(); });
     flushed.Await();
-    const JobRecord kept = disk.kept.ListLive(0, 1)->front();
+    const JobRecord kept = written.disk.kept.ListLive(0, 1)->front();
     return !kept.attempts.empty() && !kept.attempts.back().stop_steps.empty() &&
            kept.attempts.back().stop_steps.front().for_good;
   };

@@ -108,6 +108,18 @@ class StoreWriterTest : public ::testing::Test {
     return ids;
   }
 
+  /// Creates a job, and returns while it is committed, which lasts until go_on_ is open.
+  void HoldUpACommit() {
+    store_.on_commit = [this] {
+      begun_.Open();
+      go_on_.Await();
+    };
+    Create({MakeRecord("first")});
+    begun_.Await();
+  }
+
+  Gate begun_;
+  Gate go_on_;
   ThreadRegistry threads_;
   prometheus::Registry registry_;
   StoreMetrics metrics_{registry_};
@@ -124,20 +136,13 @@ TEST_F(StoreWriterTest, WhatIsFlushedIsKept) {
 }
 
 TEST_F(StoreWriterTest, WhatComesDuringACommitSharesTheNext) {
-  Gate begun;
-  Gate go_on;
-  store_.on_commit = [&] {
-    begun.Open();
-    go_on.Await();
-  };
-  Create({MakeRecord("first")});
-  begun.Await();
+  HoldUpACommit();
   Strings ids = {"first"};
   for (int i = 0; i < 100; ++i) {
     ids.push_back(absl::StrCat("j", i));
     Create({MakeRecord(ids.back())});
   }
-  go_on.Open();
+  go_on_.Open();
   EXPECT_TRUE(Flush().ok());
   EXPECT_EQ(store_.commits, 2);
   EXPECT_EQ(Live(), ids);
@@ -249,14 +254,7 @@ TEST_F(StoreWriterTest, ANewJobIsToldWhenItIsKept) {
 class OneAtFaultTest : public StoreWriterTest, public ::testing::WithParamInterface<size_t> {};
 
 TEST_P(OneAtFaultTest, IsRefusedAlone) {
-  Gate begun;
-  Gate go_on;
-  store_.on_commit = [&] {
-    begun.Open();
-    go_on.Await();
-  };
-  Create({MakeRecord("first")});
-  begun.Await();
+  HoldUpACommit();
   Strings ids = {"first"};
   std::atomic<int> refused{0};
   for (size_t i = 0; i < 100; ++i) {
@@ -270,7 +268,7 @@ TEST_P(OneAtFaultTest, IsRefusedAlone) {
       Create({MakeRecord(ids.back())});
     }
   }
-  go_on.Open();
+  go_on_.Open();
   EXPECT_TRUE(Flush().ok());
   EXPECT_EQ(refused, 1);
   EXPECT_EQ(Live(), ids);
