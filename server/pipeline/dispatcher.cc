@@ -345,6 +345,9 @@ bool Dispatcher::RunOne(RegisteredThread& worker) {
   bool late = false;  // seen under the lock of updates, which may give it more time
   const bool started = to_.table.Change(*job, [&] {
     late = job->Options()->deadline_time <= start_time;
+    if (!late && job->DisplayName() != display_name) {  // was renamed meanwhile
+      to_.registry.RenameJob(worker.id(), job->id(), [&] { return job->DisplayName(); });
+    }
     return !late && job->Start(std::move(attempt), control, &to_.events);
   });
   if (!started) {
@@ -355,9 +358,6 @@ bool Dispatcher::RunOne(RegisteredThread& worker) {
     return true;
   }
   to_.log.Started(job->id(), display_name, job->kind(), worker);
-  if (job->DisplayName() != display_name) {  // was renamed meanwhile
-    to_.registry.RenameJob(worker.id(), job->id(), [&] { return job->DisplayName(); });
-  }
   to_.metrics.Started(index_, start_time - job->ReadyTime());
   std::optional<Timer::Id> timeout;
   if (const absl::Duration limit = job->Timeout(); limit != absl::InfiniteDuration()) {

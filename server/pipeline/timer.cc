@@ -46,11 +46,11 @@ Timer::Next Timer::FindNext() const {
   const MonotonicTime now =
       clock_.Monotonic();  // first: a clock that goes on meanwhile makes us wake too early
   MonotonicTime when = timers_.empty() ? MonotonicTime::max() : timers_.begin()->first.first;
-  if (timers_of_day_.empty()) return {when, false};
+  if (timers_of_day_.empty()) return {when, false, when <= now};
   const absl::Duration until = timers_of_day_.begin()->first.first - clock_.Now();
   const MonotonicTime of_day = until > absl::ZeroDuration() ? Later(now, until) : now;
   // Where both are due, a time of day comes first.
-  return of_day <= std::max(when, now) ? Next{of_day, true} : Next{when, false};
+  return of_day <= std::max(when, now) ? Next{of_day, true, of_day <= now} : Next{when, false, when <= now};
 }
 
 void Timer::Stop() {
@@ -74,7 +74,7 @@ void Timer::Run() {
     {
       MutexLock lock(mu_);
       Next next = FindNext();
-      while (!stopping_ && next.when > clock_.Monotonic()) {
+      while (!stopping_ && !next.due) {
         clock_.WaitUntil(changed_, mu_, next.when);
         next = FindNext();
       }

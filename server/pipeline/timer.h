@@ -52,10 +52,12 @@ class Timer {
 
   template <typename When>
   Id Add(Timers<When>& timers, When when, std::function<void()> fn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // When the next timer is due, and which of the two it is of.
+  // When the next timer is due, which of the two it is of, and whether that time has come. All by
+  // one look: where the time of day jumps between two, what is not due would seem so.
   struct Next {
     MonotonicTime when;
     bool of_day;
+    bool due;
   };
   Next FindNext() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Run();
