@@ -63,7 +63,7 @@ int BackUp(const jobpool::Config& config, int signals) {
   const auto backup = jobpool::Stores::BackUp(config, stop);
   if (backup.ok()) {
     std::printf("%s: %" PRId64 " bytes, %" PRId64 " live and %" PRId64 " ended jobs\n",
-                config.backup_to.c_str(), backup->bytes, backup->live_jobs, backup->ended_jobs);
+                config.backup_to->c_str(), backup->bytes, backup->live_jobs, backup->ended_jobs);
     return 0;
   }
   std::fprintf(stderr, "jobpoold: %s\n", std::string(backup.status().message()).c_str());
@@ -86,7 +86,7 @@ int main(int argc, char** argv) {
     return line.exit_status;
   }
   const int signals = TakeSignals();
-  if (!line.config.backup_to.empty()) return BackUp(line.config, signals);
+  if (line.config.backup_to.has_value()) return BackUp(line.config, signals);
   if (const auto made = jobpool::InitLog(line.config.log_level, line.config.log_format); !made.ok()) {
     return Refuse(std::string(made.message()));
   }

@@ -127,6 +127,15 @@ ParsedCommandLine ParseCommandLine(int argc, const char* const* argv) {
   for (int i = 1; i < argc; ++i) {
     if (!IsUtf8(argv[i])) return UsageError(absl::StrCat("argument is not UTF-8: ", argv[i]), "jobpool");
   }
+  // Of `--flag=` CLI11 would take the next argument for the value.
+  for (int i = 1; i < argc && argv[i] != absl::string_view("--"); ++i) {
+    const absl::string_view argument = argv[i];
+    if (absl::StartsWith(argument, "--") && argument.find('=') == argument.size() - 1) {
+      return UsageError(absl::StrCat(argument, " has no value; to give an empty one: ",
+                                     argument.substr(0, argument.size() - 1), " ''"),
+                        "jobpool");
+    }
+  }
   Invocation invocation;
   std::string format = "table";
 

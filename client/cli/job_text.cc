@@ -191,6 +191,9 @@ std::string JobDetails(const v1::Job& job) {
   add("pool", PoolText(job));
   add("priority", PriorityText(job));
   if (job.daemon()) add("daemon", "true");
+  if (job.durability() != v1::Job::DURABILITY_UNSPECIFIED) {
+    add("durability", v1::Job::Durability_Name(job.durability()));
+  }
   add("labels", LabelsText(job));
   add("retry of", job.retry_of());
   if (job.has_timeout()) add("timeout", absl::FormatDuration(FromProto(job.timeout())));

@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "server/base/listen_address.h"
@@ -70,8 +71,8 @@ absl::Status Check(const Config& config) {
   if (config.store == "sqlite" && config.state_dir.empty()) {
     return absl::InvalidArgumentError("--store=sqlite needs --state_dir, where HOME is not set");
   }
-  if (!config.backup_to.empty() && config.state_dir.empty()) {
-    return absl::InvalidArgumentError("--backup_to needs --state_dir, where HOME is not set");
+  if (config.backup_to.has_value() && config.store != "sqlite") {
+    return absl::InvalidArgumentError("--backup_to: there is nothing to copy with --store=memory");
   }
   JOBPOOL_RETURN_IF_ERROR(CheckTls("--tls", config.grpc_tls));
   JOBPOOL_RETURN_IF_ERROR(CheckTls("--http_tls", config.http_tls));
@@ -144,6 +145,13 @@ CommandLine ParseCommandLine(int argc, const char* const* argv) {
                              " (see jobpoold --help)");
     return line;
   };
+  // CLI11 would take the next argument for the value.
+  for (int i = 1; i < argc; ++i) {
+    const absl::string_view argument = argv[i];
+    if (absl::StartsWith(argument, "--") && argument.find('=') == argument.size() - 1) {
+      return refuse(absl::StrCat(argument.substr(0, argument.size() - 1), ": the value is missing"));
+    }
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {

@@ -39,8 +39,8 @@ struct Config {
   std::string log_format = "text";
   /// Serve grpc.channelz.v1.Channelz.
   bool channelz = false;
-  /// Copy the store's file to this one, and end; empty: serve.
-  std::string backup_to = {};
+  /// Copy the store's file to this one, and end; unset: serve.
+  std::optional<std::string> backup_to = {};
   /// Check flags and files, and end.
   bool validate_config = false;
 };

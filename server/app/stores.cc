@@ -45,7 +45,7 @@ Stores::~Stores() { EndCheck(); }
 
 absl::StatusOr<SqliteBackup> Stores::BackUp(const Config& config, absl::FunctionRef<bool()> stop) {
   const std::string file = FileOf(config);
-  absl::StatusOr<SqliteBackup> backup = BackUpSqlite(file, config.backup_to, "", stop);
+  absl::StatusOr<SqliteBackup> backup = BackUpSqlite(file, *config.backup_to, "", stop);
   if (!backup.ok()) {
     return absl::Status(backup.status().code(),
                         absl::StrCat("no backup of the store ", file, ": ", backup.status().message()));

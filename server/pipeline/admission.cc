@@ -229,14 +229,14 @@ void Admission::AwaitKept(std::vector<JobHandle> jobs, StoreWriter::Done done) {
     return;
   }
   // Where the flush fails for what came after them they are kept all the same.
-  events_.writer()->Flush([jobs = std::move(jobs), done = std::move(done)](const absl::Status& flushed) {
-    const bool kept = std::all_of(jobs.begin(), jobs.end(), [](const JobHandle& job) {
-      return job.live->keeping() == LiveJob::Keeping::kKept;
-    });
-    absl::Status refused = flushed;
-    refused.Update(absl::UnavailableError("it has refused a job"));
-    done(kept ? absl::OkStatus() : StoreUnavailableError(refused));
-  });
+  const StoreWriter& writer = *events_.writer();
+  events_.writer()->Flush(
+      [jobs = std::move(jobs), done = std::move(done), &writer](const absl::Status& flushed) {
+        const bool kept = std::all_of(jobs.begin(), jobs.end(), [](const JobHandle& job) {
+          return job.live->keeping() == LiveJob::Keeping::kKept;
+        });
+        done(kept ? absl::OkStatus() : StoreUnavailableError(flushed.ok() ? writer.last_refusal() : flushed));
+      });
 }
 
 // Whom they have refused is told so by those who wait for them.

@@ -65,23 +65,35 @@ void Control::Cancel(const std::shared_ptr<LiveJob>& job, CancelReason reason) {
   pools_.Find(job->pool())->Stop(job, reason);
 }
 
-absl::StatusOr<JobSnapshot> Control::Update(const std::string& id, const JobUpdate& update) {
-  JOBPOOL_ASSIGN_OR_RETURN(const JobHandle job, reader_.Find(id));
-  if (job.live == nullptr) return EndedError(id, job.ended->state);
-  if (job.live->durability() == Durability::kDisk) {
-    if (const absl::Status health = events_.writer()->health(); !health.ok())
+void Control::Update(const std::string& id, const JobUpdate& update, Updated done) {
+  const absl::StatusOr<JobHandle> found = reader_.Find(id);
+  if (!found.ok()) return done(found.status());
+  const std::shared_ptr<LiveJob> job = found->live;
+  if (job == nullptr) return done(EndedError(id, found->ended->state));
+  absl::StatusOr<JobSnapshot> updated = Change(job, update);
+  // That it has ended, too, is told when it is kept.
+  if (!updated.ok() && !IsEnded(job->EndState())) return done(updated.status());
+  AwaitKept(job, [updated = std::move(updated), done = std::move(done)](const absl::Status& kept) {
+    done(kept.ok() ? updated : kept);
+  });
+}
+
+absl::StatusOr<JobSnapshot> Control::Change(const std::shared_ptr<LiveJob>& job, const JobUpdate& update) {
+  if (job->durability() == Durability::kDisk) {
+    if (const absl::Status health = events_.writer()->health(); !health.ok()) {
       return StoreUnavailableError(health);
+    }
   }
   JobSnapshot updated;
   if (update.ChangesPlan()) {
-    JOBPOOL_ASSIGN_OR_RETURN(updated, ChangePlan(job.live, update));
+    JOBPOOL_ASSIGN_OR_RETURN(updated, ChangePlan(job, update));
   } else {
-    JOBPOOL_ASSIGN_OR_RETURN(Changed changed, ChangeRecord(job.live, update, /*withdrawn=*/false));
+    JOBPOOL_ASSIGN_OR_RETURN(Changed changed, ChangeRecord(job, update, /*withdrawn=*/false));
     updated = std::move(changed.job);
   }
   if (update.display_name.has_value() && updated.record.state == JobState::kRunning) {
-    registry_.RenameJob(updated.record.attempts.back().thread_id, id,
-                        [&] { return job.live->DisplayName(); });
+    registry_.RenameJob(updated.record.attempts.back().thread_id, job->id(),
+                        [&] { return job->DisplayName(); });
   }
   return updated;
 }
@@ -221,10 +233,10 @@ void Control::AwaitKept(const std::shared_ptr<LiveJob>& job, StoreWriter::Done d
     done(absl::OkStatus());
     return;
   }
-  events_.writer()->Flush([job, done = std::move(done)](const absl::Status& status) {
-    absl::Status kept = status;
-    if (job->keeping() == LiveJob::Keeping::kRefused)
-      kept.Update(absl::UnavailableError("it has refused the job"));
+  const StoreWriter& writer = *events_.writer();
+  events_.writer()->Flush([job, done = std::move(done), &writer](const absl::Status& status) {
+    const bool refused = job->keeping() == LiveJob::Keeping::kRefused;
+    const absl::Status kept = status.ok() && refused ? writer.last_refusal() : status;
     done(kept.ok() ? kept : StoreUnavailableError(kept));
   });
 }

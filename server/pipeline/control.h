@@ -56,9 +56,13 @@ class Control {
   /// As Cancel for a job at hand; nothing happens if it has ended.
   void Cancel(const std::shared_ptr<LiveJob>& job, CancelReason reason);
 
-  /// NOT_FOUND; FAILED_PRECONDITION: it has ended, or runs; ABORTED: the etag is that
-  /// of another state; INVALID_ARGUMENT: the new times do not go together.
-  absl::StatusOr<JobSnapshot> Update(const std::string& id, const JobUpdate& update);
+  using Updated = std::function<void(const absl::StatusOr<JobSnapshot>&)>;
+
+  /// Changes a job, and calls back with what it was then when that is kept, at once and on
+  /// this thread if it is not kept on disk. NOT_FOUND; FAILED_PRECONDITION: it has ended, or
+  /// runs; ABORTED: the etag is that of another state; INVALID_ARGUMENT: the new times do not
+  /// go together; UNAVAILABLE: the store refuses.
+  void Update(const std::string& id, const JobUpdate& update, Updated done);
 
   /// What another job like an ended one would ask for. NOT_FOUND;
   /// FAILED_PRECONDITION: it has not ended.
@@ -88,6 +92,7 @@ class Control {
     JobState before;
   };
 
+  absl::StatusOr<JobSnapshot> Change(const std::shared_ptr<LiveJob>& job, const JobUpdate& update);
   absl::StatusOr<JobSnapshot> ChangePlan(const std::shared_ptr<LiveJob>& job, const JobUpdate& update);
   // `withdrawn`: it is not in its queue, and cannot start.
   absl::StatusOr<Changed> ChangeRecord(const std::shared_ptr<LiveJob>& job, const JobUpdate& update,

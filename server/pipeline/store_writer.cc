@@ -48,6 +48,11 @@ absl::Status StoreWriter::health() const {
   return CopyForThread(health_);
 }
 
+absl::Status StoreWriter::last_refusal() const {
+  MutexLock lock(mu_);
+  return CopyForThread(last_refusal_);
+}
+
 void StoreWriter::set_on_health(std::function<void()> on_health) {
   MutexLock lock(mu_);
   on_health_ = std::move(on_health);
@@ -312,6 +317,7 @@ absl::Status StoreWriter::CommitBatch(const Writes& batch) {
 void StoreWriter::Sort(Writes batch, const absl::Status& status) {
   MutexLock lock(mu_);
   if (!status.ok()) {
+    last_refusal_ = CopyForThread(status);
     for (const Write& write : batch) {
       if (write.type == Type::kCreate) refused_.insert(write.write.job->number);
     }

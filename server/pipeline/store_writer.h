@@ -51,6 +51,10 @@ class StoreWriter {
   /// Not OK: the last commit has failed, or takes too long.
   absl::Status health() const;
 
+  /// Why the store last refused something, also when it takes what comes again. OK: it never
+  /// has.
+  absl::Status last_refusal() const;
+
   /// RESOURCE_EXHAUSTED: what is kept takes more bytes than it may; new jobs are not to be
   /// added.
   absl::Status CheckFull() const;
@@ -154,6 +158,7 @@ class StoreWriter {
   // The numbers of jobs that were refused and have not ended.
   absl::flat_hash_set<uint64_t> refused_ ABSL_GUARDED_BY(mu_);
   absl::Status health_ ABSL_GUARDED_BY(mu_);
+  absl::Status last_refusal_ ABSL_GUARDED_BY(mu_);
   std::function<void()> on_health_ ABSL_GUARDED_BY(mu_);
   std::optional<MonotonicTime> commit_start_ ABSL_GUARDED_BY(mu_);  // of the commit that runs
   std::optional<absl::Time> expired_by_ ABSL_GUARDED_BY(mu_);  // set: what expired till then is to be deleted

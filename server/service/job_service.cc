@@ -270,22 +270,22 @@ grpc::ServerUnaryReactor* JobService::UpdateJob(grpc::CallbackServerContext*,
   return AnswerLater(
       *update_job_, resources_, *request, response,
       [=, this](UnaryCall* call) {
-        std::shared_ptr<LiveJob> job;
-        const absl::Status updated = AnswerUpdateJob(*request, response, &job);
-        const bool has_ended = ReasonOf(updated) == "JOB_ENDED";
-        if (job == nullptr || !(updated.ok() || has_ended)) return call->FinishWith(updated);
-        // Its end, too, is told when it is kept.
-        pipeline_.control().AwaitKept(
-            job, [call, updated](const absl::Status& kept) { call->FinishWith(kept.ok() ? updated : kept); });
+        std::string id;
+        const absl::StatusOr<JobUpdate> update = DecodeUpdate(*request, &id);
+        if (!update.ok()) return call->FinishWith(update.status());
+        pipeline_.control().Update(id, *update, [=](const absl::StatusOr<JobSnapshot>& updated) {
+          if (updated.ok()) EncodeJob(*updated, JobView::kFull, response);
+          call->FinishWith(updated.status());
+        });
       },
       WhenFull::kShrink);
 }
 
-absl::Status JobService::AnswerUpdateJob(const v1::UpdateJobRequest& request, v1::Job* response,
-                                         std::shared_ptr<LiveJob>* updated_job) {
+absl::StatusOr<JobUpdate> JobService::DecodeUpdate(const v1::UpdateJobRequest& request,
+                                                   std::string* id) const {
   const v1::Job& job = request.job();
   Violations violations;
-  const std::string id = DecodeJobName(job.name(), "job.name", violations);
+  *id = DecodeJobName(job.name(), "job.name", violations);
   const FieldMask mask(request.has_update_mask(), request.update_mask(),
                        {"display_name", "labels", "priority", "schedule_time", "deadline_time"}, violations);
   const absl::Time now = pipeline_.clock().Now();
@@ -313,11 +313,7 @@ absl::Status JobService::AnswerUpdateJob(const v1::UpdateJobRequest& request, v1
                                : absl::InfiniteFuture();
   }
   JOBPOOL_RETURN_IF_ERROR(violations.ToStatus());
-  JOBPOOL_ASSIGN_OR_RETURN(const JobHandle found, pipeline_.reader().Find(id));
-  *updated_job = found.live;
-  JOBPOOL_ASSIGN_OR_RETURN(const JobSnapshot updated, pipeline_.control().Update(id, update));
-  EncodeJob(updated, JobView::kFull, response);
-  return absl::OkStatus();
+  return update;
 }
 
 grpc::ServerUnaryReactor* JobService::WaitJobs(grpc::CallbackServerContext* context,

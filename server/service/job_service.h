@@ -67,9 +67,7 @@ class JobService final : public v1::JobService::CallbackService {
                                                                const v1::BatchSubmitJobsRequest& request,
                                                                v1::BatchSubmitJobsResponse* response);
   absl::Status AnswerListJobs(const v1::ListJobsRequest& request, v1::ListJobsResponse* response);
-  // `job`: that it was about, if that is live.
-  absl::Status AnswerUpdateJob(const v1::UpdateJobRequest& request, v1::Job* response,
-                               std::shared_ptr<LiveJob>* job);
+  absl::StatusOr<JobUpdate> DecodeUpdate(const v1::UpdateJobRequest& request, std::string* id) const;
   absl::StatusOr<std::shared_ptr<LiveJob>> AnswerCancelJob(const v1::CancelJobRequest& request);
   absl::StatusOr<std::vector<JobHandle>> AnswerRetryJob(const v1::RetryJobRequest& request,
                                                         v1::Job* response);

@@ -9,4 +9,9 @@ namespace jobpool::bench {
 /// row is updated when four other transactions have come. Ends the program if it fails.
 void InsertAndUpdate(const std::string& path, int rows);
 
+/// Likewise what a program pays that keeps its jobs in a table of its own and can list them
+/// by what ListJobs serves from indexes: jobs with an id, 60 bytes as they come and 170 more
+/// as they end; by id, and as they have ended by state and kind, start and end.
+void InsertAndUpdateJobs(const std::string& path, int jobs);
+
 }  // namespace jobpool::bench

@@ -1,9 +1,8 @@
 // What the store's file costs.
 //
-//   store_bench life [JOBS [ROUNDS [DIR]]]   jobs through their whole life, in batches of 1,000, against rows
-//   of
-//                                            100 bytes that SQLite alone inserts and then updates, taking
-//                                            turns
+//   store_bench life [JOBS [ROUNDS [DIR]]]   jobs through their whole life, in batches of 1,000, against what
+//                                            SQLite alone inserts and then updates, taking turns: rows of 100
+//                                            bytes, and a table of jobs with the same indexes
 //   store_bench start [JOBS [DIR]]           opening a store with so many live jobs, and reading them
 //   store_bench space [JOBS [DIR]]           bytes of a job; all of the file checked, copied, given back
 //
@@ -113,10 +112,10 @@ std::shared_ptr<const JobRecord> MakeEnded(const JobRecord& live) {
 }
 
 /// What SQLite alone takes.
-Cost RunRows(int count, const std::string& dir) {
+Cost RunAlone(void (*run)(const std::string& path, int rows), int count, const std::string& dir) {
   const Folder folder(dir);
   const Meter meter;
-  bench::InsertAndUpdate(folder.File(), count);
+  run(folder.File(), count);
   return meter.Read();
 }
 
@@ -144,19 +143,32 @@ void BenchLife(int count, int rounds, const std::string& dir) {
     live.push_back({MakeLive(ids, i)});
     ended.push_back({MakeEnded(*live.back().job)});
   }
-  std::vector<double> ratios;
-  std::vector<double> cpu_ratios;
+  struct Ratios {
+    std::vector<double> time, cpu;
+    void Add(const Cost& alone, const Cost& store) {
+      time.push_back(alone.seconds / store.seconds);
+      cpu.push_back(alone.cpu_seconds / store.cpu_seconds);
+    }
+  };
+  Ratios to_rows;
+  Ratios to_table;
+  const auto print = [count](const char* what, const Cost& cost) {
+    std::printf("%s %8.0f /s, %5.2f us of CPU each; ", what, count / cost.seconds,
+                1e6 * cost.cpu_seconds / count);
+  };
   for (int round = 0; round < rounds; ++round) {
-    const Cost rows = RunRows(count, dir);
+    const Cost rows = RunAlone(bench::InsertAndUpdate, count, dir);
     const Cost jobs = RunJobs(live, ended, dir);
-    ratios.push_back(rows.seconds / jobs.seconds);
-    cpu_ratios.push_back(rows.cpu_seconds / jobs.cpu_seconds);
-    std::printf(
-        "SQLite alone %8.0f rows/s, %5.2f us of CPU each; the store %8.0f jobs/s, %5.2f us; ratio %.2f\n",
-        count / rows.seconds, 1e6 * rows.cpu_seconds / count, count / jobs.seconds,
-        1e6 * jobs.cpu_seconds / count, ratios.back());
+    const Cost table = RunAlone(bench::InsertAndUpdateJobs, count, dir);
+    to_rows.Add(rows, jobs);
+    to_table.Add(table, jobs);
+    print("SQLite alone: rows", rows);
+    print("jobs", table);
+    print("the store: jobs", jobs);
+    std::printf("ratios %.2f, %.2f\n", to_rows.time.back(), to_table.time.back());
   }
-  std::printf("median ratio %.2f, of CPU time %.2f\n", Median(ratios), Median(cpu_ratios));
+  std::printf("the store against rows: median %.2f, of CPU time %.2f; against a table of jobs: %.2f, %.2f\n",
+              Median(to_rows.time), Median(to_rows.cpu), Median(to_table.time), Median(to_table.cpu));
 }
 
 void BenchStart(int count, const std::string& dir) {

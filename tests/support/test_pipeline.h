@@ -46,6 +46,18 @@ inline absl::Status Delete(Control& control, const std::string& id) {
   return result;
 }
 
+/// Waits until an update is kept. Not on a thread of the pipeline's that keeps jobs.
+inline absl::StatusOr<JobSnapshot> Update(Control& control, const std::string& id, const JobUpdate& update) {
+  Gate updated;
+  absl::StatusOr<JobSnapshot> result;
+  control.Update(id, update, [&](const absl::StatusOr<JobSnapshot>& answer) {
+    result = answer;
+    updated.Open();
+  });
+  if (!updated.Await()) throw std::runtime_error("no answer to an update");
+  return result;
+}
+
 /// A pipeline with all that it rests on. A worker is kept busy by a sleep job (by
 /// the real clock, so that a fake one does not end it); what is left is cancelled
 /// at the end.

@@ -96,6 +96,8 @@ TEST_F(AppTest, UsageErrorsAreALineAndAHint) {
               "error: The following argument was not expected: --frob\nTry 'jobpool run --help'.\n");
   ExpectUsage({"jobs", "rename", "a", "\xff"},
               "error: argument is not UTF-8: \\xff\nTry 'jobpool --help'.\n");
+  ExpectUsage({"--server=", "threads"},
+              "error: --server= has no value; to give an empty one: --server ''\nTry 'jobpool --help'.\n");
 }
 
 TEST_F(AppTest, WatchTakesNamesOrAFilter) {

@@ -854,7 +854,7 @@ class Sequence {
       absl::StrAppend(&what, old ? " old etag" : " etag");
     }
     if (refusals.empty()) refusals = model_.UpdateRefusals(*job, update);
-    const absl::StatusOr<JobSnapshot> answer = pipeline().control().Update(Name(*job), given);
+    const absl::StatusOr<JobSnapshot> answer = jobpool::Update(pipeline().control(), Name(*job), given);
     ExpectAnswer(answer.status(), refusals, what);
     Then([&] {
       if (refusals.empty()) model_.Apply(*job, update);

@@ -113,7 +113,7 @@ TEST(ControlClockTest, ACancelMeetsAJobThatAWorkerStarts) {
 
 // A rename that falls between the worker's look at the name and the job's start.
 TEST_F(ControlRaceTest, TheThreadShowsTheNewNameOfAJobRenamedAsItStarts) {
-  WhileStarting([&] { EXPECT_TRUE(pipeline_->control().Update("mine", {"new", std::nullopt}).ok()); });
+  WhileStarting([&] { EXPECT_TRUE(Update(pipeline_->control(), "mine", {"new", std::nullopt}).ok()); });
   const auto job = pipeline_.Submit(SleepSpec(absl::Hours(1), "mine"));
   ASSERT_TRUE(TestPipeline::AwaitRunning(*job));
   const JobRecord record = job->Snapshot().record;

@@ -210,7 +210,7 @@ TEST(DurableTest, AnEndOutlastsAStoreThatRefuses) {
   EXPECT_FALSE(IsEnded(server.Get("a").state));
   JobUpdate update;
   update.display_name = "b";
-  EXPECT_EQ(ReasonOf(server->control().Update("a", update).status()), "STORE_UNAVAILABLE");
+  EXPECT_EQ(ReasonOf(Update(server->control(), "a", update).status()), "STORE_UNAVAILABLE");
   refuse = false;
   EXPECT_EQ(server.AwaitEnd("a").state, JobState::kCancelled);
 }
@@ -271,7 +271,7 @@ TEST(DurableTest, AJobThatIsLeftIsStillThereToBeSeen) {
   EXPECT_EQ(ReasonOf(server->control().Cancel("queued").status()), "SHUTTING_DOWN");
   JobUpdate update;
   update.priority = 9;
-  EXPECT_EQ(ReasonOf(server->control().Update("queued", update).status()), "SHUTTING_DOWN");
+  EXPECT_EQ(ReasonOf(Update(server->control(), "queued", update).status()), "SHUTTING_DOWN");
 }
 
 TEST(DurableTest, AJoinOfJobsThatAreLeftEnds) {
@@ -505,7 +505,7 @@ TEST(DurableTest, AChangeIsThereForTheNextServer) {
     JobUpdate update;
     update.display_name = "renamed";
     update.priority = 9;
-    ASSERT_TRUE(server->control().Update("waits", update).ok());
+    ASSERT_TRUE(Update(server->control(), "waits", update).ok());
     server.ShutDown();
   }
   DurableServer server(disk);

@@ -172,7 +172,7 @@ TEST(JobReaderRaceTest, WhatIsListedMatches) {
       if (i % 4 == 0) {
         JobUpdate update;
         update.labels = Labels{{"team", "c"}};
-        pipeline->control().Update(job->id(), update).IgnoreError();
+        Update(pipeline->control(), job->id(), update).IgnoreError();
       }
       if (i % 200 == 0) pipeline.AwaitEnd(job->id());
     }

@@ -143,8 +143,7 @@ class PipelineStressTest : public ::testing::Test {
           pipeline_->control().Cancel(AnyId(random)).status().IgnoreError();
           break;
         case 4:
-          pipeline_->control()
-              .Update(AnyId(random), {absl::StrCat("name ", i), std::nullopt})
+          Update(pipeline_->control(), AnyId(random), {absl::StrCat("name ", i), std::nullopt})
               .status()
               .IgnoreError();
           break;

@@ -156,23 +156,23 @@ TEST(PipelineTest, UpdatesUntilTheEnd) {
   TestPipeline pipeline(TestPipeline::Options{{MakePool("blocking", 0, 1), MakePool("compute", 0, 1)}});
   const auto running = pipeline.SubmitBlocker();
   const auto queued = pipeline.Submit(SleepSpec(absl::ZeroDuration()));
-  const auto renamed = pipeline->control().Update(queued->id(), {"new", std::nullopt});
+  const auto renamed = Update(pipeline->control(), queued->id(), {"new", std::nullopt});
   ASSERT_TRUE(renamed.ok());
   EXPECT_EQ(renamed->record.DisplayName(), "new");
-  const auto labelled = pipeline->control().Update(queued->id(), {std::nullopt, Labels{{"a", "b"}}});
+  const auto labelled = Update(pipeline->control(), queued->id(), {std::nullopt, Labels{{"a", "b"}}});
   EXPECT_EQ(labelled->record.DisplayName(), "new");
   EXPECT_EQ(labelled->record.Options().labels, (Labels{{"a", "b"}}));
 
-  ASSERT_TRUE(pipeline->control().Update(running->id(), {"shown", std::nullopt}).ok());
+  ASSERT_TRUE(Update(pipeline->control(), running->id(), {"shown", std::nullopt}).ok());
   const uint64_t thread = running->Snapshot().record.attempts[0].thread_id;
   EXPECT_EQ(pipeline.threads().Find(thread)->job.display_name, "shown");
 
   ASSERT_TRUE(pipeline->control().Cancel(running->id()).ok());
   pipeline.AwaitEnd(queued->id());
-  const absl::Status status = pipeline->control().Update(queued->id(), {"late", std::nullopt}).status();
+  const absl::Status status = Update(pipeline->control(), queued->id(), {"late", std::nullopt}).status();
   EXPECT_EQ(ReasonOf(status), "JOB_ENDED");
   EXPECT_EQ(pipeline->reader().Find(queued->id())->Snapshot().record.DisplayName(), "new");
-  EXPECT_EQ(pipeline->control().Update("x", {}).status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(Update(pipeline->control(), "x", {}).status().code(), absl::StatusCode::kNotFound);
 }
 
 TEST(PipelineTest, DeletesWhatHasEnded) {
