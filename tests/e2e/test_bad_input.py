@@ -102,6 +102,8 @@ class BadInput(SharedServerTest):
     def accepted(self, job, **fields):
         with self.subTest("accepted", job=str(job)[:100]):
             name = self.c.submit(job, **fields).name
+            if job.HasField("retention") and job.retention.seconds == 0:
+                return None  # it may be forgotten already
             try:
                 self.c.cancel(name)
             except grpc.RpcError as error:  # it has ended
