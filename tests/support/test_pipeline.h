@@ -12,6 +12,7 @@
 #include <prometheus/registry.h>
 
 #include "absl/strings/string_view.h"
+#include "server/base/status_copy.h"
 #include "server/handlers/registry.h"
 #include "server/pipeline/pipeline.h"
 #include "server/store/memory_store.h"
@@ -39,7 +40,7 @@ inline absl::Status Delete(Control& control, const std::string& id) {
   Gate deleted;
   absl::Status result;
   control.Delete(id, [&](const absl::Status& status) {
-    result = status;
+    result = CopyForThread(status);
     deleted.Open();
   });
   if (!deleted.Await()) throw std::runtime_error("no answer to a deletion");
@@ -51,7 +52,11 @@ inline absl::StatusOr<JobSnapshot> Update(Control& control, const std::string& i
   Gate updated;
   absl::StatusOr<JobSnapshot> result;
   control.Update(id, update, [&](const absl::StatusOr<JobSnapshot>& answer) {
-    result = answer;
+    if (answer.ok()) {
+      result = *answer;
+    } else {
+      result = CopyForThread(answer.status());
+    }
     updated.Open();
   });
   if (!updated.Await()) throw std::runtime_error("no answer to an update");
