@@ -190,6 +190,8 @@ TEST(DurableTest, WhatTheStoreRefusesIsNotAcknowledgedAndDoesNotStay) {
   EXPECT_TRUE(Eventually([&] { return (again = server->admission().Submit(spec)).ok(); }));
   EXPECT_FALSE(again->duplicate);
   EXPECT_TRUE(server.AwaitKept(again->job).ok());
+  // Who asks for the refused one now is still told why.
+  EXPECT_EQ(server.AwaitKept(job).message(), "the store is not available: disk is full");
 }
 
 TEST(DurableTest, AnEndOutlastsAStoreThatRefuses) {
