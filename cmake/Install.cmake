@@ -1,4 +1,5 @@
-# What `cmake --install` puts in place: the programs, their manual pages, completion for bash.
+# What `cmake --install` puts in place: the programs, their manual pages, completion for bash, and what plug-ins are built
+# with: find_package(jobpool) gives the target jobpool::plugin.
 set(man ${CMAKE_BINARY_DIR}/man)
 set(completion ${CMAKE_BINARY_DIR}/completion/jobpool)
 foreach(page jobpool.1 jobpoold.8)
@@ -25,3 +26,12 @@ install(TARGETS jobpool jobpoold)
 install(FILES ${man}/jobpool.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 install(FILES ${man}/jobpoold.8 DESTINATION ${CMAKE_INSTALL_MANDIR}/man8)
 install(FILES ${completion} DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+
+include(CMakePackageConfigHelpers)
+set(package ${CMAKE_INSTALL_DATADIR}/cmake/jobpool)
+write_basic_package_version_file(${CMAKE_BINARY_DIR}/jobpool-config-version.cmake
+  COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
+install(TARGETS jobpool_plugin EXPORT jobpool)
+install(EXPORT jobpool NAMESPACE jobpool:: FILE jobpool-config.cmake DESTINATION ${package})
+install(FILES ${CMAKE_BINARY_DIR}/jobpool-config-version.cmake DESTINATION ${package})
+install(FILES ${PROJECT_SOURCE_DIR}/include/jobpool/plugin.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/jobpool)

@@ -3,19 +3,24 @@
 #include <cinttypes>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <optional>
 #include <poll.h>
 #include <signal.h>
 #include <string>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <system_error>
 #include <unistd.h>
+#include <vector>
 
 #include "server/app/app.h"
 #include "server/app/config.h"
 #include "server/app/files.h"
 #include "server/app/library_logs.h"
 #include "server/app/stores.h"
+#include "server/app/worker_main.h"
+#include "server/process/fork_server_main.h"
 #include "server/telemetry/log.h"
 
 namespace {
@@ -49,6 +54,15 @@ unsigned AwaitSignal(int descriptor) {
   return read(descriptor, &info, sizeof(info)) == sizeof(info) ? info.ssi_signo : 0;
 }
 
+// As many as we may: of the limits, the soft one is for programs that use select(2). What is started has its
+// own.
+void AllowOpenFiles() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int Refuse(const std::string& why) {
   std::fprintf(stderr, "jobpoold: %s\n", why.c_str());
   return 2;
@@ -80,11 +94,17 @@ int BackUp(const jobpool::Config& config, int signals) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // One of its own children; see ForkServer.
+  if (argc >= 2 && std::strcmp(argv[1], jobpool::kForkServerArgument) == 0) {
+    const std::vector<std::string> plugins(argv + 2, argv + argc);
+    return jobpool::RunForkServer([&plugins](int socket) { return jobpool::RunJobWorker(socket, plugins); });
+  }
   const jobpool::CommandLine line = jobpool::ParseCommandLine(argc, argv);
   if (!line.run) {
     std::fprintf(line.exit_status == 0 ? stdout : stderr, "%s\n", line.text.c_str());
     return line.exit_status;
   }
+  AllowOpenFiles();
   const int signals = TakeSignals();
   if (line.config.backup_to.has_value()) return BackUp(line.config, signals);
   if (const auto made = jobpool::InitLog(line.config.log_level, line.config.log_format); !made.ok()) {

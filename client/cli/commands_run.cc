@@ -14,6 +14,7 @@
 #include "client/cli/interrupt.h"
 #include "client/cli/job_text.h"
 #include "client/cli/join.h"
+#include "client/cli/program_output.h"
 #include "client/cli/progress_bar.h"
 #include "client/cli/work_args.h"
 #include "jobpool/printable.h"
@@ -32,7 +33,11 @@ ExitStatus PrintRun(const Session& session, const v1::Job& job, absl::Duration e
       Print(absl::StrCat(job.name(), "\n"));
       break;
     case OutputFormat::kTable:
-      Print(RunSummary(job, elapsed));
+      if (job.result().has_command()) {
+        PrintProgramOutput(job.result().command());
+      } else if (!job.has_command()) {  // stdout is its program's, also where that has not started
+        Print(RunSummary(job, elapsed));
+      }
       break;
   }
   return ExitStatus::kDone;
@@ -72,7 +77,7 @@ ExitStatus Run(Session& session, const WorkArgs& args) {
     return interrupt->interrupted() ? ExitStatus::kInterrupted : status;
   }
 
-  ProgressBar progress;
+  ProgressBar progress(/*plain_lines=*/!job->has_command());  // what its program writes to stderr comes there
   progress.Start(*job);
   absl::StatusOr<v1::WaitJobsResponse> joined =
       Join(session.client, {job->name()}, {.slice = kRedraw}, [&](const v1::WaitJobsResponse* response) {
@@ -124,8 +129,22 @@ std::shared_ptr<WorkArgs> AddWorkArgs(CLI::App& command) {
       ->option_text(" ")
       ->type_name("KIND");
   command.add_option("ARG", args->argument, "Its argument, see below")->option_text(" ");
+  command
+      .add_option("PARAM", args->more_arguments,
+                  "Of command: PARAM=VALUE, may be repeated; of custom: the payload")
+      ->option_text(" ");
+  command.add_option("--env", args->environment, "Of command: a variable; may be repeated")
+      ->option_text("NAME=VALUE")
+      ->allow_extra_args(false);
+  command.add_option("--stdin-file", args->stdin_file, "Of command: what it reads from its stdin; - is ours")
+      ->option_text("FILE")
+      ->type_name("FILE");
   command.add_option("--seed", args->seed, "Of hash: which bytes; default 0")->option_text("N");
-  command.add_option("--payload", args->payload, "Of noop: comes back in the result")->option_text("TEXT");
+  command.add_option("--payload", args->payload, "Of noop, where it comes back in the result, and custom")
+      ->option_text("TEXT");
+  command.add_option("--payload-file", args->payload_file, "The same from a file; -: from stdin")
+      ->option_text("FILE")
+      ->type_name("FILE");
   AddDisplayNameOption(command, args->display_name, "Display name; default Job-N");
   command.add_option("--pool", args->pool, "Pool that runs it; default by kind")
       ->option_text("POOL")
@@ -145,6 +164,11 @@ std::shared_ptr<WorkArgs> AddWorkArgs(CLI::App& command) {
                   "memory: gone with the server; disk: outlives it; default: disk where the server has one")
       ->option_text("WHERE")
       ->check(CLI::IsMember({"memory", "disk"}));
+  command
+      .add_option("--isolation", args->isolation,
+                  "thread: of the server; process: of its own, which it can be ended with; default: thread")
+      ->option_text("WHERE")
+      ->check(CLI::IsMember({"thread", "process"}));
   AddPriorityOption(command, args->priority, "0 to 9; 9 starts first; default 4");
   AddTimeOptions(command, args->times);
   command.add_option("--timeout", args->timeout, "How long an attempt may run; default: as long as it takes")
@@ -170,9 +194,12 @@ void AddRunCommands(CLI::App& app, Command& chosen) {
       absl::StrCat(
           kinds,
           "\nAn interrupt cancels the job; another, later, leaves at once. Exit status: 0 if it SUCCEEDED,\n"
-          "1 if it FAILED or was CANCELLED, 130 after an interrupt.\n"
+          "1 if it FAILED or was CANCELLED, 130 after an interrupt. Of a command, what its program wrote is\n"
+          "printed, to stdout and stderr.\n"
           "\nExamples:\n  jobpool run sleep 2s\n  jobpool run primes 1000000000 --name count\n"
-          "  jobpool run hash 1000000000 --timeout 10s --attempts 3 --backoff 500ms"));
+          "  jobpool run command thumbnail width=200 image=a/cat.png > cat.png\n"
+          "  jobpool run hash 1000000000 --timeout 10s --attempts 3 --backoff 500ms\n"
+          "  jobpool run custom reverse hello"));
   const std::shared_ptr<WorkArgs> run_args = AddWorkArgs(*run);
   run->callback(
       [run_args, &chosen] { chosen = [run_args](Session& session) { return Run(session, *run_args); }; });

@@ -30,11 +30,17 @@ struct WatchArgs {
   std::vector<std::string> names;
   std::string filter;
   bool changes_only = false;
+  bool output = false;
 };
 
 /// `2023-11-22T14:53:01.250Z jobs/x RUNNING 50% the message`.
 std::string EventLine(const v1::JobEvent& event, absl::Time now) {
   const v1::Job& job = event.job();
+  if (event.type() == v1::JobEvent::OUTPUT) {
+    const bool error = event.output().stream() == v1::JobEvent::Output::STDERR;
+    return absl::StrCat(TimeText(now), " ", job.name(),
+                        error ? " stderr: " : " stdout: ", PrintableBytes(event.output().data()), "\n");
+  }
   const bool deleted = event.type() == v1::JobEvent::DELETED;
   std::string line =
       absl::StrCat(TimeText(now), " ", job.name(), " ", deleted ? "DELETED" : StateText(job.state()));
@@ -125,6 +131,7 @@ ExitStatus Watch(Session& session, const WatchArgs& args) {
   for (const std::string& name : args.names) request.add_names(ResourceName("jobs", name));
   request.set_filter(args.filter);
   request.set_changes_only(args.changes_only);
+  request.set_include_output(args.output);
   return Watching(session, std::move(request)).Run();
 }
 
@@ -145,6 +152,7 @@ void AddWatchCommand(CLI::App& parent, Command& chosen) {
           ->option_text("FILTER")
           ->excludes(names);
   watch->add_flag("--changes-only", args->changes_only, "Not how they stand at first")->needs(filter);
+  watch->add_flag("--program-output", args->output, "Also what programs of commands write, as it comes");
   watch->callback([args, &chosen] {
     if (args->names.empty() && args->filter.empty()) throw CLI::RequiredError("NAME or --filter");
     chosen = [args](Session& session) { return Watch(session, *args); };

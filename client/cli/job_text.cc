@@ -14,8 +14,9 @@
 namespace jobpool::cli {
 namespace {
 
-constexpr size_t kNameWidth = 32;    // of a display name in a table
-constexpr size_t kResultWidth = 48;  // of a result in a table
+constexpr size_t kNameWidth = 32;      // of a display name in a table
+constexpr size_t kResultWidth = 48;    // of a result in a table
+constexpr size_t kArgumentWidth = 60;  // of the value of one argument of a command
 
 std::string ErrorText(const google::rpc::Status& error) {
   return error.message().empty() ? absl::StrCat("code ", error.code()) : error.message();
@@ -77,6 +78,9 @@ std::string AttemptText(const v1::Attempt& attempt) {
     absl::StrAppend(&text, ", CPU ",
                     DurationText(FromProto(attempt.usage().user_cpu_time()) +
                                  FromProto(attempt.usage().system_cpu_time())));
+    if (const int64_t bytes = attempt.usage().peak_memory_bytes(); bytes > 0) {
+      absl::StrAppendFormat(&text, ", at most %.1f MiB", static_cast<double>(bytes) / (1 << 20));
+    }
   }
   for (const v1::StopStep& step : attempt.stop_steps()) absl::StrAppend(&text, ", ", StopStepText(step));
   if (attempt.has_error()) absl::StrAppend(&text, ": ", ErrorText(attempt.error()));
@@ -88,6 +92,26 @@ std::string LabelsText(const v1::Job& job) {
   std::string text;
   for (const auto& [key, value] : sorted) absl::StrAppend(&text, text.empty() ? "" : " ", key, "=", value);
   return text;
+}
+
+/// With its arguments, sorted, as on the command line.
+std::string CommandText(const v1::Command& command) {
+  const std::map<std::string, std::string> sorted(command.arguments().begin(), command.arguments().end());
+  std::string text = absl::StrCat("command ", command.name());
+  for (const auto& [name, value] : sorted) {
+    absl::StrAppend(&text, " ", name, "=", CutToWidth(PrintableBytes(value), kArgumentWidth));
+  }
+  return text;
+}
+
+std::string CommandResultText(const v1::CommandResult& result) {
+  const auto bytes = [](const std::string& stream, bool truncated) {
+    return absl::StrCat(stream.size(), truncated ? " bytes and more" : " bytes");
+  };
+  return absl::StrCat(result.signal() != 0 ? absl::StrCat("signal ", result.signal())
+                                           : absl::StrCat("exit status ", result.exit_status()),
+                      ", ", bytes(result.stdout(), result.stdout_truncated()), " of stdout, ",
+                      bytes(result.stderr(), result.stderr_truncated()), " of stderr");
 }
 
 }  // namespace
@@ -113,6 +137,12 @@ std::string WorkText(const v1::Job& job) {
     const std::string& payload = job.noop().payload();
     return payload.empty() ? "noop" : absl::StrCat("noop with ", payload.size(), " bytes");
   }
+  if (job.has_command()) return CommandText(job.command());
+  if (job.has_custom()) {
+    const std::string& payload = job.custom().payload();
+    const std::string work = absl::StrCat("custom ", job.custom().kind());
+    return payload.empty() ? work : absl::StrCat(work, " with ", payload.size(), " bytes");
+  }
   const v1::Compute& compute = job.compute();
   switch (compute.work_case()) {
     case v1::Compute::kPrimes:
@@ -137,6 +167,8 @@ std::string ResultText(const v1::Job& job) {
   const v1::Result& result = job.result();
   if (result.has_sleep()) return absl::FormatDuration(FromProto(result.sleep().slept()));
   if (result.has_noop()) return PrintableBytes(result.noop().payload());
+  if (result.has_command()) return CommandResultText(result.command());
+  if (result.has_custom()) return PrintableBytes(result.custom().payload());
   const v1::ComputeResult& compute = result.compute();
   switch (compute.result_case()) {
     case v1::ComputeResult::kPrimes:
@@ -191,6 +223,9 @@ std::string JobDetails(const v1::Job& job) {
   add("pool", PoolText(job));
   add("priority", PriorityText(job));
   if (job.daemon()) add("daemon", "true");
+  if (job.isolation() != v1::Job::ISOLATION_UNSPECIFIED) {
+    add("isolation", v1::Job::Isolation_Name(job.isolation()));
+  }
   if (job.durability() != v1::Job::DURABILITY_UNSPECIFIED) {
     add("durability", v1::Job::Durability_Name(job.durability()));
   }

@@ -39,12 +39,13 @@ double Ratio(const v1::Job& job) {
 
 }  // namespace
 
-ProgressBar::ProgressBar() : terminal_(IsTerminal()) {}
+ProgressBar::ProgressBar(bool plain_lines)
+    : terminal_(IsTerminal()), plain_lines_(!terminal_ && plain_lines) {}
 
 ProgressBar::~ProgressBar() { Clear(); }
 
 void ProgressBar::Start(const v1::Job& job) {
-  if (terminal_) return;
+  if (!plain_lines_) return;
   PrintError(absl::StrCat(Printable(job.name()), " (", Printable(job.display_name()),
                           "): ", StateText(job.state()), "\n"));
 }
@@ -53,7 +54,7 @@ void ProgressBar::Update(const v1::Job& job, absl::Duration elapsed) {
   if (terminal_) {
     PrintError(absl::StrCat(kClearLine, BarLine(job, elapsed, Columns())));
     drawn_ = true;
-  } else if (elapsed - last_line_ >= kPlainInterval) {
+  } else if (plain_lines_ && elapsed - last_line_ >= kPlainInterval) {
     PrintError(absl::StrCat(PlainLine(job, elapsed), "\n"));
     last_line_ = elapsed;
   }
@@ -61,7 +62,7 @@ void ProgressBar::Update(const v1::Job& job, absl::Duration elapsed) {
 
 void ProgressBar::End(const v1::Job& job, absl::Duration elapsed) {
   Clear();
-  if (!terminal_) PrintError(absl::StrCat(PlainLine(job, elapsed), "\n"));
+  if (plain_lines_) PrintError(absl::StrCat(PlainLine(job, elapsed), "\n"));
 }
 
 void ProgressBar::Clear() {

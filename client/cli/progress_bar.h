@@ -13,8 +13,9 @@ namespace jobpool::cli {
 /// thread-safe.
 class ProgressBar {
  public:
-  /// Looks at standard error and at TERM.
-  ProgressBar();
+  /// Looks at standard error and at TERM. `plain_lines`: false: nothing is shown where there is no terminal,
+  /// since what comes there is somebody else's.
+  explicit ProgressBar(bool plain_lines = true);
   /// Clears the line.
   ~ProgressBar();
   ProgressBar(const ProgressBar&) = delete;
@@ -30,7 +31,8 @@ class ProgressBar {
   void Clear();
 
  private:
-  const bool terminal_;         // constant after construction
+  const bool terminal_;  // constant after construction
+  const bool plain_lines_;
   bool drawn_ = false;          // whether the line is on the terminal
   absl::Duration last_line_{};  // when the last plain line was written
 };

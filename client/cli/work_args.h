@@ -20,8 +20,14 @@ namespace jobpool::cli {
 struct WorkArgs {
   std::string kind;
   std::optional<std::string> argument;
-  std::optional<std::string> seed;     // of `hash`
-  std::optional<std::string> payload;  // of `noop`
+  /// Of `command`: `name=value` each; of `custom`: its payload, and no more.
+  std::vector<std::string> more_arguments;
+  std::optional<std::string> seed;          // of `hash`
+  std::optional<std::string> payload;       // of `noop` and `custom`
+  std::optional<std::string> payload_file;  // the same, to be read; `-`: standard input
+  // Of `command`.
+  std::vector<std::string> environment;   // `NAME=value`
+  std::optional<std::string> stdin_file;  // `-`: standard input
   std::string display_name;
   std::string pool;
   std::vector<std::string> labels;  // `key=value`
@@ -30,6 +36,7 @@ struct WorkArgs {
   std::string request_id;
   bool validate_only = false;  // of `submit`
   std::optional<std::string> retention;
+  std::string isolation;   // thread, process, or empty: as the server is told
   std::string durability;  // memory, disk, or empty: as the server is told
   std::optional<int32_t> priority;
   TimeArgs times;
@@ -43,8 +50,8 @@ struct WorkArgs {
 ///
 /// INVALID_ARGUMENT with one line for people: unknown kind, an argument that is
 /// missing, too many or not of its type, an option that belongs to another kind,
-/// a label without `=` or given twice, a duration or time that is none, or one that
-/// would be another each time, with a request id.
+/// a label without `=` or given twice, a file that cannot be read, or has more than 1 MiB,
+/// a duration or time that is none, or one that would be another each time, with a request id.
 absl::StatusOr<v1::SubmitJobRequest> ToSubmitRequest(const WorkArgs& args, absl::Time now);
 
 /// Adds labels given as `key=value`. INVALID_ARGUMENT: one without `=`, or given twice.

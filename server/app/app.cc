@@ -8,9 +8,11 @@
 #include <spdlog/spdlog.h>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "server/app/drain.h"
 #include "server/app/store_gauges.h"
 #include "server/base/status_macros.h"
+#include "server/handlers/command.h"
 #include "server/telemetry/log.h"
 
 namespace jobpool {
@@ -47,10 +49,14 @@ App::App(Config config, std::unique_ptr<Files> files, std::unique_ptr<Stores> st
       rpc_metrics_(*metrics_),
       process_metrics_(std::make_shared<ProcessMetrics>()),
       call_memory_(files_->config().max_call_bytes),
+      commands_(std::make_shared<CommandList>()),
+      handlers_(&files_->plugins()),
       stores_(std::move(stores)),
+      fork_server_(files_->plugins().files()),
+      processes_(files_->config().processes, fork_server_, threads_),
       pipeline_(PipelineOf(files_->config()), handlers_, stores_->all(), threads_, *metrics_, Clock::Real(),
-                stores_->disk()),
-      live_metrics_(std::make_shared<LiveMetrics>(threads_, pipeline_.pools())),
+                stores_->disk(), &processes_),
+      live_metrics_(std::make_shared<LiveMetrics>(threads_, pipeline_.pools(), processes_)),
       service_pool_(threads_, kServiceThreads, kServiceThreads, kMaxWaitingCalls),
       job_service_(pipeline_, {service_pool_, call_memory_}, rpc_metrics_),
       thread_service_(threads_, {service_pool_, call_memory_}, rpc_metrics_),
@@ -65,6 +71,8 @@ App::App(Config config, std::unique_ptr<Files> files, std::unique_ptr<Stores> st
       echo_server_(threads_),
       watchdog_(pipeline_.timer(), service_pool_),
       reload_metrics_(*metrics_) {
+  commands_->Set(files_->config().commands);
+  handlers_.Replace(Kind::kCommand, MakeCommandHandler(commands_, &fork_server_));
   prometheus::BuildGauge()
       .Name("jobpool_build_info")
       .Help("What runs: always 1.")
@@ -108,6 +116,9 @@ absl::Status App::Start() {
     started_ = true;
     ShowServing();
   }
+  if (const std::vector<absl::string_view> kinds = files_->plugins().Kinds(); !kinds.empty()) {
+    Log().info("plug-ins loaded kinds={}", absl::StrJoin(kinds, ","));
+  }
   Log().info("serving grpc={} http={}{} version={}", grpc_address(), http_address(),
              echo_address_.has_value() ? " echo=" + echo_address() : "", JOBPOOL_VERSION);
   for (CertificateFiles* const certificates : {files_->grpc_certificates(), files_->http_certificates()}) {
@@ -131,6 +142,8 @@ void App::Reload() {
   if (status.ok()) {
     const ConfigFile& config = files_->config();
     pipeline_.Reconfigure(config.pools, config.kinds, config.limits);
+    commands_->Set(config.commands);
+    processes_.Reconfigure(config.processes);
     call_memory_.set_max_bytes(config.max_call_bytes);
     stores_->memory().SetLimits(static_cast<size_t>(config.max_ended_jobs),
                                 static_cast<size_t>(config.max_ended_bytes));

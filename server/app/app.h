@@ -16,9 +16,11 @@
 #include "server/app/stores.h"
 #include "server/base/mutex.h"
 #include "server/echo/echo_server.h"
+#include "server/handlers/command_list.h"
 #include "server/handlers/registry.h"
 #include "server/http/http_server.h"
 #include "server/pipeline/pipeline.h"
+#include "server/process/fork_server.h"
 #include "server/service/echo_service.h"
 #include "server/service/health_service.h"
 #include "server/service/job_service.h"
@@ -27,6 +29,7 @@
 #include "server/telemetry/process_metrics.h"
 #include "server/telemetry/rpc_metrics.h"
 #include "server/tls/certificate_files.h"
+#include "server/workers/process_pool.h"
 #include "server/workers/service_pool.h"
 #include "server/workers/thread_registry.h"
 
@@ -87,8 +90,11 @@ class App {
   RpcMetrics rpc_metrics_;
   std::shared_ptr<ProcessMetrics> process_metrics_;
   CallMemory call_memory_;  // what is left of calls at the end gives back to it
+  const std::shared_ptr<CommandList> commands_;
   HandlerRegistry handlers_;
   const std::unique_ptr<Stores> stores_;
+  ForkServer fork_server_;
+  ProcessPool processes_;
   Pipeline pipeline_;
   std::shared_ptr<LiveMetrics> live_metrics_;
   ServicePool service_pool_;

@@ -99,6 +99,9 @@ CommandLine ParseCommandLine(int argc, const char* const* argv) {
   app.set_version_flag("--version", "jobpoold " JOBPOOL_VERSION);
   app.add_option("--config", config.config_file,
                  "pools and limits: a file in Protobuf's text format, read again on SIGHUP");
+  app.add_option("--plugin", config.plugins,
+                 "load kinds of work, for custom jobs, from this shared library; may be repeated")
+      ->allow_extra_args(false);
   app.add_flag("--validate_config", config.validate_config, "check flags and files, and end");
   app.add_option("--grpc_listen", config.grpc_listen, "where to serve gRPC: IP:PORT or unix:PATH")
       ->capture_default_str();

@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "server/tls/certificate_files.h"
@@ -25,6 +26,8 @@ struct Config {
   CertificatePaths http_tls;
   /// Path of the config file; empty: none, and its defaults hold.
   std::string config_file;
+  /// Paths of the plug-ins, in the order in which they are loaded.
+  std::vector<std::string> plugins = {};
   /// Where jobs are kept: memory or sqlite.
   std::string store = "sqlite";
   /// The folder of the sqlite store; "": none could be found, and none is needed.

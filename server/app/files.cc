@@ -27,6 +27,8 @@ absl::StatusOr<std::unique_ptr<Files>> Files::Load(const Config& config) {
   files->config_path_ = config.config_file;
   JOBPOOL_ASSIGN_OR_RETURN(files->grpc_certificates_, LoadCertificates(config.grpc_tls));
   JOBPOOL_ASSIGN_OR_RETURN(files->http_certificates_, LoadCertificates(config.http_tls));
+  // Last, since it runs what is in them.
+  for (const std::string& plugin : config.plugins) JOBPOOL_RETURN_IF_ERROR(files->plugins_.Load(plugin));
   return files;
 }
 

@@ -8,13 +8,14 @@
 #include "absl/status/statusor.h"
 #include "server/app/config.h"
 #include "server/config/config_file.h"
+#include "server/handlers/plugins.h"
 #include "server/tls/certificate_files.h"
 
 namespace jobpool {
 
-/// What a server reads from the files that its command line names. All are read
-/// before anything starts. Used by one thread but for the certificates, which are
-/// thread-safe.
+/// What a server reads from the files that its command line names. All are read, and
+/// the plug-ins loaded, before anything starts. Used by one thread but for the
+/// certificates and the plug-ins, which are thread-safe.
 class Files {
  public:
   /// The error is one line that names the file and its fault.
@@ -24,6 +25,7 @@ class Files {
   explicit Files(ConfigFile config) : config_(std::move(config)) {}
 
   const ConfigFile& config() const { return config_; }
+  const Plugins& plugins() const { return plugins_; }
 
   /// Reads the config file again. If it is faulty, or asks for what a running
   /// server cannot do, what was read before stays.
@@ -36,6 +38,7 @@ class Files {
  private:
   std::string config_path_;
   ConfigFile config_;
+  Plugins plugins_;
   std::unique_ptr<CertificateFiles> grpc_certificates_;
   std::unique_ptr<CertificateFiles> http_certificates_;
 };

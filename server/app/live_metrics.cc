@@ -54,6 +54,10 @@ MetricFamily ThreadGauges(const RollCall& roll_call, const PoolSet& pools) {
     if (state == ThreadState::kRetiring) continue;  // only workers do
     for (const char* role : {"main", "connection", "service"}) counts[{role, "", state_name(state)}] = 0;
   }
+  counts[{"process_worker", "", state_name(ThreadState::kIdle)}] = 0;
+  for (const auto& pool : pools.all()) {  // that of its job
+    counts[{"process_worker", *pool->name(), state_name(ThreadState::kRunning)}] = 0;
+  }
   for (const ThreadInfo& thread : roll_call.threads) {
     ++counts[{absl::AsciiStrToLower(ThreadRoleName(thread.role)), thread.pool, state_name(thread.state)}];
   }
@@ -113,6 +117,11 @@ std::vector<MetricFamily> LiveMetrics::Collect() const {
       std::move(states),
       std::move(oldest_queued),
       std::move(oldest_running),
+      SingleMetric("jobpool_process_starts_total", "Child processes started to run jobs.",
+                   MetricType::Counter, static_cast<double>(processes_.starts())),
+      SingleMetric("jobpool_process_crashes_total",
+                   "Child processes that ended, or had to be, though nobody had asked for it.",
+                   MetricType::Counter, static_cast<double>(processes_.crashes())),
       SingleMetric("jobpool_draining", "1 while the server shuts down.", MetricType::Gauge, draining_.load()),
   };
 }

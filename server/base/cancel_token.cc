@@ -13,6 +13,13 @@ void CancelToken::Cancel(CancelReason reason) {
   if (!gives_way) return;
   reason_.store(reason, std::memory_order_release);
   cancelled_cv_.NotifyAll();
+  if (event_ != nullptr) event_->Raise();
+}
+
+void CancelToken::set_event(const Event* event) {
+  MutexLock lock(mu_);
+  event_ = event;
+  if (event_ != nullptr && cancelled()) event_->Raise();
 }
 
 bool CancelToken::SleepFor(absl::Duration duration) {

@@ -3,6 +3,7 @@
 #include <atomic>
 
 #include "absl/time/time.h"
+#include "server/base/event.h"
 #include "server/base/mutex.h"
 
 namespace jobpool {
@@ -34,10 +35,15 @@ class CancelToken {
   /// or if, the token is cancelled.
   bool SleepFor(absl::Duration duration);
 
+  /// From now on `event` is raised when, or if, the token is cancelled, for who waits with
+  /// poll(); null: none is any more, from the return on. One at a time.
+  void set_event(const Event* event);
+
  private:
   std::atomic<CancelReason> reason_{CancelReason::kNone};
   Mutex mu_;  // orders Cancel against a sleeper that is about to wait
   CondVar cancelled_cv_;
+  const Event* event_ ABSL_GUARDED_BY(mu_) = nullptr;
 };
 
 }  // namespace jobpool

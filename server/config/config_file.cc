@@ -14,7 +14,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "jobpool/config/v1/config.pb.h"
+#include "server/config/command_config.h"
 #include "server/config/cpu_quota.h"
+#include "server/config/duration.h"
+#include "server/config/process_config.h"
 #include "server/job/resource_name.h"
 #include "server/job/validation.h"
 
@@ -62,14 +65,11 @@ PoolOptions DecodePool(const config::v1::Pool& encoded, const std::string& path,
     pool.min_threads = encoded.min_threads();
     if (!encoded.has_max_threads()) pool.max_threads = std::max(pool.max_threads, pool.min_threads);
   }
-  const auto duration = [](const google::protobuf::Duration& given) {
-    return absl::Seconds(given.seconds()) + absl::Nanoseconds(given.nanos());
-  };
-  if (encoded.has_idle_timeout()) pool.idle_timeout = duration(encoded.idle_timeout());
+  if (encoded.has_idle_timeout()) pool.idle_timeout = DecodeDuration(encoded.idle_timeout());
   if (encoded.has_max_queued_jobs()) pool.max_queued_jobs = encoded.max_queued_jobs();
   pool.max_starts_per_second = encoded.max_starts_per_second();
   pool.max_submits_per_second = encoded.max_submits_per_second();
-  if (encoded.has_stop_grace()) pool.stop_grace = duration(encoded.stop_grace());
+  if (encoded.has_stop_grace()) pool.stop_grace = DecodeDuration(encoded.stop_grace());
   CheckPoolOptions(pool, absl::StrCat(path, "."), violations);
   return pool;
 }
@@ -184,6 +184,12 @@ absl::StatusOr<ConfigFile> ConfigFile::Parse(const std::string& text) {
   config.pools = DecodePools(encoded, violations);
   DecodeKinds(encoded, config.kinds, violations);
   DecodeLimits(encoded.limits(), config, violations);
+  config.processes = DecodeProcesses(encoded.processes(), violations);
+  const auto blocking = std::find_if(config.pools.begin(), config.pools.end(),
+                                     [](const PoolOptions& pool) { return pool.name == "blocking"; });
+  if (blocking != config.pools.end()) {  // else there are too many, as is said
+    config.commands = DecodeCommands(encoded, blocking->stop_grace, violations);
+  }
   if (!violations.empty()) {
     return absl::InvalidArgumentError(absl::StrReplaceAll(violations.ToStatus().message(), {{"\n", " "}}));
   }

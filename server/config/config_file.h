@@ -6,8 +6,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "server/handlers/allowed_command.h"
 #include "server/pipeline/dispatcher.h"
 #include "server/pipeline/pipeline.h"
+#include "server/workers/process_pool.h"
 
 namespace jobpool {
 
@@ -16,6 +18,8 @@ namespace jobpool {
 struct ConfigFile {
   std::vector<PoolOptions> pools;  // `blocking` and `compute` among them
   KindOptionsByKind kinds;
+  std::vector<AllowedCommand> commands;
+  ProcessPoolOptions processes;
   PipelineLimits limits;
   int64_t max_ended_jobs = 100'000;
   int64_t max_ended_bytes = int64_t{1} << 30;

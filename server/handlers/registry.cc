@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "server/handlers/command.h"
+#include "server/handlers/custom.h"
 #include "server/handlers/fibonacci.h"
 #include "server/handlers/hash.h"
 #include "server/handlers/noop.h"
@@ -12,7 +14,7 @@
 
 namespace jobpool {
 
-HandlerRegistry::HandlerRegistry() {
+HandlerRegistry::HandlerRegistry(const Plugins* plugins) {
   const auto add = [this](Kind kind, std::unique_ptr<const Handler> handler) {
     handlers_[static_cast<size_t>(kind)] = std::move(handler);
   };
@@ -23,6 +25,8 @@ HandlerRegistry::HandlerRegistry() {
   add(Kind::kHash, MakeHashHandler());
   add(Kind::kSpin, MakeSpinHandler());
   add(Kind::kNoop, MakeNoopHandler());
+  add(Kind::kCommand, MakeCommandHandler(std::make_shared<const CommandList>(), nullptr));
+  add(Kind::kCustom, MakeCustomHandler(plugins));
 }
 
 }  // namespace jobpool

@@ -37,6 +37,18 @@ inline constexpr int32_t kMaxPiDigits = 200'000;
 inline constexpr int64_t kMaxHashBytes = int64_t{1} << 40;
 inline constexpr absl::Duration kMaxSpin = absl::Hours(24);
 inline constexpr size_t kMaxPayloadBytes = size_t{1} << 20;
+inline constexpr size_t kMaxCommandArguments = 32;
+inline constexpr size_t kMaxCommandEnvironment = 32;
+inline constexpr size_t kMaxEnvironmentValueBytes = 4096;
+/// Of the names and values of arguments and environment together.
+inline constexpr size_t kMaxCommandBytes = size_t{256} << 10;
+/// Of all that a program is given as its arguments; Linux takes 128 KiB for one.
+inline constexpr size_t kMaxArgvBytes = (size_t{128} << 10) - 1;
+/// Of each of the two streams that are kept of a program, so that a result stays below kMaxAnswerBytes.
+inline constexpr size_t kMaxOutputBytes = size_t{1} << 20;
+/// Of a plug-in's words: why work failed, or a line for the log; and how far it is.
+inline constexpr size_t kMaxPluginTextBytes = 1024;
+inline constexpr size_t kMaxPluginProgressBytes = 256;
 
 inline constexpr int kDefaultPageSize = 50;
 inline constexpr int kMaxPageSize = 1000;

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "google/rpc/error_details.pb.h"
 #include "jobpool/v1/error_reason.pb.h"
+#include "server/job/validation.h"
 
 namespace jobpool {
 namespace {
@@ -15,6 +16,12 @@ namespace {
 constexpr size_t kMaxViolationBytes = 3000;
 
 using Metadata = std::vector<std::pair<std::string, std::string>>;
+
+// How a process ended.
+Metadata::value_type EndMetadata(int exit_status, int signal) {
+  if (signal != 0) return {"signal", absl::StrCat(signal)};
+  return {"exit_status", absl::StrCat(exit_status)};
+}
 
 void Attach(absl::Status& status, const google::protobuf::Message& detail) {
   status.SetPayload(absl::StrCat("type.googleapis.com/", detail.GetDescriptor()->full_name()),
@@ -265,6 +272,11 @@ absl::Status ServerLostError() {
               "interrupted: the server ended without a shutdown, at a time that is not known");
 }
 
+absl::Status ProcessDiedError(absl::string_view what, int exit_status, int signal) {
+  return Make(absl::StatusCode::kInternal, v1::PROCESS_DIED,
+              absl::StrCat("the job's process has died: ", what), {EndMetadata(exit_status, signal)});
+}
+
 absl::Status CallCancelledError() {
   return Make(absl::StatusCode::kCancelled, v1::CALL_CANCELLED, "the call ended before its answer");
 }
@@ -306,7 +318,30 @@ absl::Status DeadlinePassedError(absl::Time deadline_time) {
               {{"deadline_time", text}});
 }
 
+absl::Status CommandFailedError(absl::string_view message, int exit_status, int signal,
+                                absl::string_view limit) {
+  Metadata metadata = {EndMetadata(exit_status, signal)};
+  if (!limit.empty()) metadata.emplace_back("limit", std::string(limit));
+  const auto code = limit.empty() ? absl::StatusCode::kUnknown : absl::StatusCode::kResourceExhausted;
+  return Make(code, v1::COMMAND_FAILED, message, metadata);
+}
+
+absl::Status CommandNotAllowedError(absl::string_view name, absl::string_view why) {
+  return Make(absl::StatusCode::kFailedPrecondition, v1::COMMAND_NOT_ALLOWED,
+              absl::StrCat("command ", Shown(name), ": ", why), {{"name", PrintableText(name, 80)}});
+}
+
+absl::Status KindNotLoadedError(absl::string_view kind) {
+  absl::Status status =
+      Make(absl::StatusCode::kFailedPrecondition, v1::KIND_NOT_LOADED,
+           absl::StrCat("no plug-in that this server has loaded has the kind \"", kind, "\""),
+           {{"kind", std::string(kind)}});
+  AttachPrecondition(status, "PLUGIN", kind);
+  return status;
+}
+
 absl::Status WorkFailedError(const absl::Status& cause) {
+  if (!ReasonOf(cause).empty()) return cause;
   return Make(cause.code(), v1::WORK_FAILED, cause.message());
 }
 

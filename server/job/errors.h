@@ -70,6 +70,9 @@ absl::Status StoreFullError(int64_t limit);
 absl::Status NoDurableStoreError();
 /// Of an attempt that ran when the server ended other than by a shutdown.
 absl::Status ServerLostError();
+
+/// Of an attempt whose process has given no answer: what is known of that.
+absl::Status ProcessDiedError(absl::string_view what, int exit_status, int signal);
 absl::Status CallCancelledError();
 
 /// The reason in the status's ErrorInfo, as ErrorReason spells it; empty: it has none.
@@ -82,7 +85,18 @@ absl::Status JobCancelledError(CancelReason reason);
 absl::Status AttemptTimedOutError(absl::Duration timeout);
 absl::Status DeadlinePassedError(absl::Time deadline_time);
 
-/// Why a job FAILED: `cause`, as the handler said it.
+/// A program has ended other than by exiting with status 0. `signal`: that ended it, 0: it
+/// exited; `limit`: of its limits the one that it has, or seems to have, reached: `cpu`,
+/// `file_size`, `memory`, `open_files` or "".
+absl::Status CommandFailedError(absl::string_view message, int exit_status, int signal,
+                                absl::string_view limit);
+/// A job that was accepted is none any more that the server's list of commands allows.
+absl::Status CommandNotAllowedError(absl::string_view name, absl::string_view why);
+
+/// No plug-in has `kind`, that one had when the job was accepted.
+absl::Status KindNotLoadedError(absl::string_view kind);
+
+/// Why a job FAILED: `cause`, as the handler said it, if that has no reason of its own.
 absl::Status WorkFailedError(const absl::Status& cause);
 
 }  // namespace jobpool

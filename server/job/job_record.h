@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "server/base/progress.h"
+#include "server/base/resource_usage.h"
 #include "server/job/bounds.h"
 #include "server/job/request_id.h"
 #include "server/job/work.h"
@@ -37,6 +38,12 @@ enum class Durability : unsigned char {
   kDisk,    // it is acknowledged, and its end told, when the store has it
 };
 
+/// Where a job runs.
+enum class Isolation : unsigned char {
+  kThread,   // in the server's process
+  kProcess,  // in one of its own
+};
+
 inline bool IsEnded(JobState state) { return state >= JobState::kSucceeded; }
 
 /// As jobpool.v1.Job.State spells it.
@@ -48,14 +55,9 @@ absl::string_view JobStateName(JobState state);
 /// an end nowhere.
 bool CanFollow(JobState from, JobState to);
 
-struct ResourceUsage {
-  absl::Duration user_cpu_time;
-  absl::Duration system_cpu_time;
-};
-
 /// What was done to end an attempt early.
 struct StopStep {
-  enum class Action : unsigned char { kAsked, kAbandoned };
+  enum class Action : unsigned char { kAsked, kAbandoned, kTerminated, kKilled };
   Action action = Action::kAsked;
   absl::Time time;
   /// Of kAsked: by whom the job belongs to, so that it shall not run again.
@@ -118,7 +120,7 @@ struct JobOptions {
 /// How a job ended; immutable, so that records share it.
 struct Outcome {
   absl::Time end_time;
-  std::optional<Result> result;  // of a job that succeeded
+  std::optional<Result> result;  // of a job that succeeded, or of work that gave some before it failed
   absl::Status error;            // of one that did not
   std::optional<Progress::Value> progress;
 };
@@ -135,7 +137,8 @@ struct JobRecord {
   std::vector<Attempt> attempts;
   JobState state = JobState::kQueued;
   bool daemon = false;
-  Durability durability = Durability::kMemory;
+  Durability durability : 4 = Durability::kMemory;
+  Isolation isolation : 4 = Isolation::kThread;
   uint8_t priority = kDefaultPriority;
   uint32_t revision = 1;  // counts the changes, but for progress
 
@@ -194,6 +197,7 @@ struct JobSpec {
   std::string pool;
   bool daemon = false;
   std::optional<Durability> durability;  // nothing: as the server is told
+  Isolation isolation = Isolation::kThread;
   uint8_t priority = kDefaultPriority;
   JobOptions options;
 };

@@ -12,33 +12,79 @@ namespace {
 
 constexpr size_t kMaxViolations = 100;
 
-// For a message: what the caller may read back of a key that is not one.
+size_t Bytes(const NamedValues& values) {
+  size_t bytes = 0;
+  for (const auto& [name, value] : values) bytes += name.size() + value.size();
+  return bytes;
+}
+
+// What a program may be given of any kind; which values its command takes is for the server's list to say.
+void CheckCommand(const CommandCall& call, absl::string_view path, Violations& violations) {
+  const auto at = [&](absl::string_view field) { return absl::StrCat(path, ".", field); };
+  CheckPayload(call.input, at("stdin"), violations);
+  if (call.arguments.size() > kMaxCommandArguments) {
+    violations.Add(at("arguments"),
+                   absl::StrCat("must be at most ", kMaxCommandArguments, ", are ", call.arguments.size()));
+  }
+  if (call.environment.size() > kMaxCommandEnvironment) {
+    violations.Add(at("environment"), absl::StrCat("must be at most ", kMaxCommandEnvironment, ", are ",
+                                                   call.environment.size()));
+  }
+  if (const size_t bytes = Bytes(call.arguments) + Bytes(call.environment); bytes > kMaxCommandBytes) {
+    violations.Add(at("arguments"), absl::StrCat("must have at most ", kMaxCommandBytes,
+                                                 " bytes, with the environment, have ", bytes));
+  }
+}
+
+// How many bytes the character takes that `text` begins with; 0: it is malformed, or a control character.
+// REQUIRES: !text.empty()
+size_t PrintableBytes(absl::string_view text) {
+  const auto lead = static_cast<unsigned char>(text[0]);
+  const size_t length = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+  if ((lead >= 0x80 && lead < 0xc2) || lead > 0xf4 || length > text.size()) return 0;
+  char32_t point = length == 1 ? lead : lead & (0x7f >> length);
+  for (size_t k = 1; k < length; ++k) {
+    const auto next = static_cast<unsigned char>(text[k]);
+    if ((next & 0xc0) != 0x80) return 0;
+    point = (point << 6) | (next & 0x3f);
+  }
+  const bool overlong = (length == 3 && point < 0x800) || (length == 4 && point < 0x10000);
+  const bool surrogate = point >= 0xd800 && point <= 0xdfff;
+  const bool control = point < 0x20 || (point >= 0x7f && point < 0xa0);
+  return overlong || surrogate || control || point > 0x10ffff ? 0 : length;
+}
+
+}  // namespace
+
 std::string Shown(absl::string_view text) {
   if (!CountPrintable(text).has_value()) return "(not printable)";
   return absl::StrCat("\"", CutAtCharacter(text, 80), "\"");
 }
 
-}  // namespace
-
 std::optional<size_t> CountPrintable(absl::string_view text) {
   size_t count = 0;
   for (size_t i = 0; i < text.size(); ++count) {
-    const auto lead = static_cast<unsigned char>(text[i]);
-    size_t length = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-    if ((lead >= 0x80 && lead < 0xc2) || lead > 0xf4 || i + length > text.size()) return std::nullopt;
-    char32_t point = length == 1 ? lead : lead & (0x7f >> length);
-    for (size_t k = 1; k < length; ++k) {
-      const auto next = static_cast<unsigned char>(text[i + k]);
-      if ((next & 0xc0) != 0x80) return std::nullopt;
-      point = (point << 6) | (next & 0x3f);
-    }
-    const bool overlong = (length == 3 && point < 0x800) || (length == 4 && point < 0x10000);
-    const bool surrogate = point >= 0xd800 && point <= 0xdfff;
-    const bool control = point < 0x20 || (point >= 0x7f && point < 0xa0);
-    if (overlong || surrogate || control || point > 0x10ffff) return std::nullopt;
+    const size_t length = PrintableBytes(text.substr(i));
+    if (length == 0) return std::nullopt;
     i += length;
   }
   return count;
+}
+
+std::string PrintableText(absl::string_view text, size_t max_bytes) {
+  text = CutAtCharacter(text, max_bytes);
+  std::string printable;
+  printable.reserve(text.size());
+  while (!text.empty()) {
+    const size_t length = PrintableBytes(text);
+    if (length == 0) {
+      printable += absl::ascii_isspace(static_cast<unsigned char>(text.front())) ? ' ' : '?';
+    } else {
+      absl::StrAppend(&printable, text.substr(0, length));
+    }
+    text.remove_prefix(length == 0 ? 1 : length);
+  }
+  return printable;
 }
 
 bool IsLabelKey(absl::string_view key) {
@@ -139,6 +185,13 @@ void CheckWork(const Work& work, absl::string_view prefix, Violations& violation
     void operator()(const SpinWork& w) { CheckRange(w.cpu_time, kMaxSpin, at("compute.spin.cpu_time"), out); }
     void operator()(const NoopWork& w) {
       if (w.payload != nullptr) CheckPayload(*w.payload, at("noop.payload"), out);
+    }
+    void operator()(const CommandWork& w) {
+      if (w.call != nullptr) CheckCommand(*w.call, at("command"), out);
+    }
+    void operator()(const CustomWork& w) {
+      CheckJobId(w.kind(), at("custom.kind"), out);  // the same names
+      CheckPayload(w.payload(), at("custom.payload"), out);
     }
   };
   std::visit(Checker{path, violations}, work);

@@ -47,6 +47,13 @@ void CheckWork(const Work& work, absl::string_view prefix, Violations& violation
 /// category Cc: C0, DEL, C1).
 std::optional<size_t> CountPrintable(absl::string_view text);
 
+/// For a message: `text` in quotes, cut to 80 bytes, or that it is not printable.
+std::string Shown(absl::string_view text);
+
+/// `text` for people: at most `max_bytes`, UTF-8, without control characters; those that are white space are
+/// shown as spaces, the others, and what is malformed, as `?`.
+std::string PrintableText(absl::string_view text, size_t max_bytes);
+
 /// Whether `key` is `[a-z][a-z0-9_-]{0,62}`.
 bool IsLabelKey(absl::string_view key);
 

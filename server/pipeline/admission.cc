@@ -41,6 +41,8 @@ JobRecord MakeRecord(JobSpec spec, Durability durability, const Dispatcher& pool
   record.pool = pool.name();
   record.daemon = spec.daemon;
   record.durability = durability;
+  // The program of a command is a process of its own, which the thread that waits for it starts.
+  record.isolation = KindOf(record.work) == Kind::kCommand ? Isolation::kThread : spec.isolation;
   record.priority = spec.priority;
   if (!(spec.options == JobOptions())) {
     record.options = std::make_shared<const JobOptions>(std::move(spec.options));

@@ -85,8 +85,7 @@ void Completion::Retried(const JobRecord& job) {
 }
 
 void Completion::CountAttempt(size_t kind, const Attempt& attempt) {
-  metrics_.Ran(kind, attempt.end_time - attempt.start_time,
-               attempt.usage.user_cpu_time + attempt.usage.system_cpu_time);
+  metrics_.Ran(kind, attempt.end_time - attempt.start_time, attempt.usage);
 }
 
 void Completion::Count(const JobRecord& job, JobState from) {

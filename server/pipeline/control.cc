@@ -1,5 +1,6 @@
 #include "server/pipeline/control.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "server/base/status_macros.h"
@@ -179,6 +180,7 @@ absl::StatusOr<JobSpec> Control::SpecOfRetry(const std::string& id) const {
   spec.pool = *job->pool;
   spec.daemon = job->daemon;
   spec.durability = job->durability;
+  spec.isolation = job->isolation;
   spec.priority = job->priority;
   spec.options = job->Options();
   spec.options.schedule_time = absl::InfinitePast();
@@ -210,13 +212,15 @@ void Control::Delete(const std::string& id, StoreWriter::Done done) {
 }
 
 size_t Control::CancelWhere(const std::function<bool(const LiveJob&)>& chosen, CancelReason reason) {
-  size_t count = 0;
-  for (const std::shared_ptr<LiveJob>& job : table_.All()) {
-    if (job->left() || !chosen(*job)) continue;
-    Cancel(job, reason);
-    ++count;
-  }
-  return count;
+  std::vector<std::shared_ptr<LiveJob>> jobs = table_.All();
+  jobs.erase(
+      std::remove_if(jobs.begin(), jobs.end(), [&](const auto& job) { return job->left() || !chosen(*job); }),
+      jobs.end());
+  // Those that run last: a worker that one of them leaves shall not take another of them meanwhile.
+  std::stable_partition(jobs.begin(), jobs.end(),
+                        [](const auto& job) { return job->EndState() != JobState::kRunning; });
+  for (const std::shared_ptr<LiveJob>& job : jobs) Cancel(job, reason);
+  return jobs.size();
 }
 
 size_t Control::LeaveKept() {

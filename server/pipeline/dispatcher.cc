@@ -1,13 +1,11 @@
 #include "server/pipeline/dispatcher.h"
 
 #include <algorithm>
-#include <exception>
-#include <new>
+#include <csignal>
 #include <optional>
 #include <unistd.h>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "server/base/bounded_add.h"
 #include "server/job/errors.h"
 #include "server/job/resource_name.h"
@@ -15,21 +13,15 @@
 namespace jobpool {
 namespace {
 
+// From SIGTERM to SIGKILL.
+constexpr absl::Duration kTerminateGrace = absl::Seconds(1);
+// From SIGKILL to giving up.
+constexpr absl::Duration kKillGrace = absl::Seconds(5);
+// Until a process is ended by force when the server ends, which does not wait for long.
+constexpr absl::Duration kInterruptGrace = absl::Seconds(2);
+
 ThreadPoolSize SizeOf(const PoolOptions& pool) {
   return {pool.min_threads, pool.max_threads, pool.idle_timeout};
-}
-
-absl::StatusOr<Result> RunHandler(const Handler& handler, const Work& work, RunControl& control) {
-  HandlerContext context{control.cancel, control.progress};
-  try {
-    return handler.Run(work, context);
-  } catch (const std::bad_alloc&) {
-    return absl::ResourceExhaustedError("out of memory");
-  } catch (const std::exception& e) {
-    return absl::InternalError(absl::StrCat("exception: ", e.what()));
-  } catch (...) {
-    return absl::InternalError("unknown exception");
-  }
 }
 
 // The state that a job ends in that was asked to end, and why.
@@ -48,16 +40,18 @@ JobState EndOf(CancelReason reason, const JobOptions& options, absl::Status* err
 }
 
 // How the attempt turned out: the state that it leads to, and why.
-JobState Judge(absl::StatusOr<Result> result, const CancelToken& cancel, const JobOptions& options,
-               Outcome* outcome) {
+JobState Judge(absl::StatusOr<Result> result, std::optional<Result> result_of_failure,
+               const CancelToken& cancel, const JobOptions& options, Outcome* outcome) {
   if (result.ok()) {
     outcome->result = *std::move(result);
     return JobState::kSucceeded;
   }
+  outcome->result = std::move(result_of_failure);
   if (absl::IsCancelled(result.status()) && cancel.cancelled()) {
     return EndOf(cancel.reason(), options, &outcome->error);
   }
-  outcome->error = WorkFailedError(result.status());
+  // What has its reason keeps it.
+  outcome->error = ReasonOf(result.status()).empty() ? WorkFailedError(result.status()) : result.status();
   return JobState::kFailed;
 }
 
@@ -332,64 +326,83 @@ bool Dispatcher::RunOne(RegisteredThread& worker) {
   attempt.thread_id = worker.id();
   attempt.thread_display_name = worker.display_name();
   attempt.os_thread_id = worker.os_thread_id();
-  attempt.process_id = getpid();
+  attempt.process_id = worker.process_id();
+  // It waits for the process, from here to the end.
+  if (job->isolation() == Isolation::kProcess) worker.SetRunning(true);
+  absl::StatusOr<AttemptRunner::Process> process = to_.runner.TakeProcess(*job);
+  RegistryEntry* shown = &worker;  // who runs the job
+  if (process.ok() && *process != nullptr) {
+    shown = &(*process)->entry();
+    attempt.thread_id = shown->id();
+    attempt.thread_display_name = shown->display_name();
+    attempt.os_thread_id = shown->os_thread_id();
+    attempt.process_id = shown->process_id();
+  }
   attempt.start_time = clock_.Now();
   const absl::Time start_time = attempt.start_time;
   const auto control = std::make_shared<RunControl>();
+  control->worker_thread_id = worker.id();
   control->progress.set_observer([this, job = job.get()] {
     if (to_.events.active()) job->TellProgress(to_.events);
   });
   // Roll call shows the job from before it says that it runs until it is about
   // to say that it has ended.
-  worker.BeginJob({job->id(), display_name, job->daemon(), start_time});
+  shown->BeginJob({job->id(), display_name, job->daemon(), start_time, shown == &worker ? "" : *name_});
   bool late = false;  // seen under the lock of updates, which may give it more time
   const bool started = to_.table.Change(*job, [&] {
     late = job->Options()->deadline_time <= start_time;
     if (!late && job->DisplayName() != display_name) {  // was renamed meanwhile
-      to_.registry.RenameJob(worker.id(), job->id(), [&] { return job->DisplayName(); });
+      to_.registry.RenameJob(shown->id(), job->id(), [&] { return job->DisplayName(); });
     }
     return !late && job->Start(std::move(attempt), control, &to_.events);
   });
   if (!started) {
     // Cancelled, or scheduled for later, while queued, or too late.
     to_.kinds.Ended(job->kind());
+    shown->EndJob(/*ran=*/false);
     worker.EndJob(/*ran=*/false);
     if (late) Stop(job, CancelReason::kDeadline);
     return true;
   }
-  to_.log.Started(job->id(), display_name, job->kind(), worker);
+  to_.log.Started(job->id(), display_name, job->kind(), *shown);
   to_.metrics.Started(index_, start_time - job->ReadyTime());
   std::optional<Timer::Id> timeout;
-  if (const absl::Duration limit = job->Timeout(); limit != absl::InfiniteDuration()) {
-    timeout = to_.timer.At(Later(clock_.Monotonic(), limit), [this, job, control] {
+  const std::shared_ptr<const JobOptions> options = job->Options();
+  if (options->timeout != absl::InfiniteDuration()) {
+    timeout = to_.timer.At(Later(clock_.Monotonic(), options->timeout), [this, job, control] {
       const Asked asked =
           job->AskToEnd(CancelReason::kTimeout, clock_.Now(), control.get(), to_.events.writer());
       if (asked.attempt != nullptr) SetGraceTimer(job, control);
     });
   }
 
-  const ThreadUsage before = ThreadUsage::Now();
-  absl::StatusOr<Result> result = RunHandler(to_.handlers.Find(job->kind()), job->work(), *control);
-  const ThreadUsage after = ThreadUsage::Now();
+  const absl::Time deadline = std::min(options->deadline_time, start_time + options->timeout);
+  AttemptEnd attempt_end =
+      to_.runner.Run(*job, *control, {job->id(), display_name, control->number, deadline}, process);
 
   if (timeout.has_value()) to_.timer.Cancel(*timeout);
+  const bool abandoned = control->decided.exchange(true);
+  control->Leave();
+  // Now nobody loses patience while a process ends; and when the end is told, nothing is left of that.
+  process = nullptr;
   worker.EndJob(/*ran=*/true);
-  if (control->decided.exchange(true)) {  // abandoned
+  if (abandoned) {
     to_.metrics.LateCompletion();
   } else {
-    FinishAttempt(job, *control, std::move(result), {after.user - before.user, after.system - before.system});
+    FinishAttempt(job, *control, std::move(attempt_end));
   }
   if (job->durability() == Durability::kDisk) to_.events.writer()->AwaitRoom();
   return true;
 }
 
-void Dispatcher::FinishAttempt(const std::shared_ptr<LiveJob>& job, RunControl& control,
-                               absl::StatusOr<Result> result, ResourceUsage usage) {
+void Dispatcher::FinishAttempt(const std::shared_ptr<LiveJob>& job, RunControl& control, AttemptEnd attempt) {
   if (std::optional<Timer::Id> grace = control.TakeGraceTimer(); grace.has_value()) to_.timer.Cancel(*grace);
   Outcome outcome;
   outcome.end_time = clock_.Now();
   const std::shared_ptr<const JobOptions> options = job->Options();
-  JobState end = Judge(std::move(result), control.cancel, *options, &outcome);
+  const ResourceUsage usage = attempt.usage;
+  JobState end = Judge(std::move(attempt.result), std::move(attempt.result_of_failure), control.cancel,
+                       *options, &outcome);
   to_.kinds.Ended(job->kind());
   if (end == JobState::kCancelled && control.cancel.reason() == CancelReason::kInterrupted &&
       TryInterrupt(job, control, outcome, usage)) {
@@ -447,6 +460,8 @@ void Dispatcher::Stop(const std::shared_ptr<LiveJob>& job, CancelReason reason) 
     const absl::Time now = clock_.Now();
     const Asked asked = job->AskToEnd(reason, now, nullptr, to_.events.writer());
     if (asked.attempt != nullptr) SetGraceTimer(job, asked.attempt);
+    if (reason == CancelReason::kInterrupted && asked.asked_before != nullptr)
+      Hasten(job, asked.asked_before);
     if (IsEnded(asked.state) || asked.state == JobState::kRunning) return;
     Outcome outcome;
     outcome.end_time = now;
@@ -464,9 +479,17 @@ void Dispatcher::Stop(const std::shared_ptr<LiveJob>& job, CancelReason reason) 
 }
 
 void Dispatcher::SetGraceTimer(const std::shared_ptr<LiveJob>& job, const Control& control) {
-  const absl::Duration grace = options().stop_grace;
+  absl::Duration grace = options().stop_grace;
+  if (job->isolation() == Isolation::kProcess && control->cancel.reason() == CancelReason::kInterrupted) {
+    grace = std::min(grace, kInterruptGrace);
+  }
+  SetGraceTimer(job, control, grace);
+}
+
+void Dispatcher::SetGraceTimer(const std::shared_ptr<LiveJob>& job, const Control& control,
+                               absl::Duration grace) {
   control->SetGraceTimer(
-      to_.timer.At(Later(clock_.Monotonic(), grace), [this, job, control] { Abandon(job, control); }));
+      to_.timer.At(Later(clock_.Monotonic(), grace), [this, job, control] { Escalate(job, control); }));
   // It may have been decided before there was a timer to cancel, which holds the job.
   if (!control->decided.load()) return;
   if (const std::optional<Timer::Id> timer = control->TakeGraceTimer(); timer.has_value()) {
@@ -474,21 +497,38 @@ void Dispatcher::SetGraceTimer(const std::shared_ptr<LiveJob>& job, const Contro
   }
 }
 
+// A process that was asked before has no more time than others when the server ends.
+void Dispatcher::Hasten(const std::shared_ptr<LiveJob>& job, const Control& control) {
+  if (!control->IsUnsignalled() || options().stop_grace <= kInterruptGrace) return;
+  if (std::optional<Timer::Id> grace = control->TakeGraceTimer(); grace.has_value()) to_.timer.Cancel(*grace);
+  SetGraceTimer(job, control, kInterruptGrace);
+}
+
 void Dispatcher::Restore(const std::shared_ptr<LiveJob>& job) {
   reserved_.fetch_add(1);
   Accept(job, job->EndState());
 }
 
+// A process is ended by force; what even that does not end is abandoned, as a thread is.
+void Dispatcher::Escalate(const std::shared_ptr<LiveJob>& job, const Control& control) {
+  const std::optional<int> signal = control->NextSignal();
+  if (!signal.has_value()) return Abandon(job, control);
+  const bool kills = *signal == SIGKILL;
+  const StopStep::Action action = kills ? StopStep::Action::kKilled : StopStep::Action::kTerminated;
+  if (!job->MarkStep(*control, action, clock_.Now())) return;  // it ends just now
+  control->SignalProcess(*signal);
+  SetGraceTimer(job, control, kills ? kKillGrace : kTerminateGrace);
+}
+
 // The thread is lost to the pool, and the job goes on without it.
 void Dispatcher::Abandon(const std::shared_ptr<LiveJob>& job, const Control& control) {
   if (control->decided.exchange(true)) return;
-  const uint64_t thread_id = job->MarkAbandoned(clock_.Now());
-  // Where the work has just returned, the thread is not lost.
-  const std::optional<ThreadInfo> thread = to_.registry.Find(thread_id);
-  if (thread.has_value() && thread->job.id == job->id()) executor_->Replace(thread_id);
+  job->MarkStep(*control, StopStep::Action::kAbandoned, clock_.Now());
+  const uint64_t thread_id = control->worker_thread_id;
+  control->UnlessLeft([&] { executor_->Replace(thread_id); });
   to_.metrics.Abandoned(static_cast<size_t>(job->kind()));
   to_.log.Abandoned(job->id(), thread_id);
-  FinishAttempt(job, *control, absl::CancelledError("abandoned"), {});
+  FinishAttempt(job, *control, {absl::CancelledError("abandoned")});
 }
 
 }  // namespace jobpool

@@ -12,7 +12,7 @@
 #include "server/base/clock.h"
 #include "server/base/mutex.h"
 #include "server/base/rate_limiter.h"
-#include "server/handlers/registry.h"
+#include "server/pipeline/attempt_runner.h"
 #include "server/pipeline/completion.h"
 #include "server/pipeline/drain_rate.h"
 #include "server/pipeline/job_log.h"
@@ -63,7 +63,7 @@ struct QueuePlace {
 class Dispatcher final : public WorkSource, public HeldUp {
  public:
   struct Dependencies {  // all outlive the dispatcher
-    const HandlerRegistry& handlers;
+    const AttemptRunner& runner;
     JobTable& table;
     Completion& completion;
     JobTimers& job_timers;
@@ -116,7 +116,8 @@ class Dispatcher final : public WorkSource, public HeldUp {
   void Expire(const std::shared_ptr<LiveJob>& job);
 
   /// Ends a job that waits, asks one that runs to end; nothing if it has ended. One
-  /// that does not listen within the pool's `stop_grace` is abandoned.
+  /// that does not listen within the pool's `stop_grace` is ended by force where it has a process,
+  /// else abandoned.
   void Stop(const std::shared_ptr<LiveJob>& job, CancelReason reason);
 
   /// Takes a QUEUED job out of the queue, so that it cannot start; it keeps its place.
@@ -168,10 +169,12 @@ class Dispatcher final : public WorkSource, public HeldUp {
   void CountReady() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void NotifyReady();
   void SetGraceTimer(const std::shared_ptr<LiveJob>& job, const Control& control);
+  void SetGraceTimer(const std::shared_ptr<LiveJob>& job, const Control& control, absl::Duration grace);
+  void Escalate(const std::shared_ptr<LiveJob>& job, const Control& control);
+  void Hasten(const std::shared_ptr<LiveJob>& job, const Control& control);
   void Abandon(const std::shared_ptr<LiveJob>& job, const Control& control);
   /// REQUIRES: the caller has decided the attempt.
-  void FinishAttempt(const std::shared_ptr<LiveJob>& job, RunControl& control, absl::StatusOr<Result> result,
-                     ResourceUsage usage);
+  void FinishAttempt(const std::shared_ptr<LiveJob>& job, RunControl& control, AttemptEnd attempt);
   bool TryRetry(const std::shared_ptr<LiveJob>& job, const RunControl& control, const Outcome& outcome,
                 ResourceUsage usage);
   bool TryInterrupt(const std::shared_ptr<LiveJob>& job, const RunControl& control, const Outcome& outcome,

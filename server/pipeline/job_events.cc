@@ -19,17 +19,20 @@ size_t RecordBytes(const JobRecord* record) {
 
 size_t JobEvent::Bytes() const {
   return sizeof(JobEvent) + RecordBytes(job.get()) + RecordBytes(before.get()) +
-         (progress.has_value() ? progress->message.size() : 0);
+         (progress.has_value() ? progress->message.size() : 0) +
+         (output.has_value() ? output->bytes.size() : 0);
 }
 
 void JobEvents::Record(JobEventType type, std::shared_ptr<const JobRecord> job,
-                       std::shared_ptr<const JobRecord> before, std::optional<Progress::Value> progress) {
+                       std::shared_ptr<const JobRecord> before, std::optional<Progress::Value> progress,
+                       std::optional<JobOutput> output) {
   if (!active()) return;
   auto event = std::make_shared<JobEvent>();
   event->type = type;
   event->job = std::move(job);
   event->before = std::move(before);
   event->progress = std::move(progress);
+  event->output = std::move(output);
   const size_t bytes = event->Bytes();
   const auto limit = static_cast<size_t>(max_events());
   const size_t max_bytes = limit * static_cast<size_t>(kBytesPerEvent);
@@ -52,16 +55,24 @@ void JobEvents::Record(JobEventType type, std::shared_ptr<const JobRecord> job,
   if (awaited) added_.NotifyAll();
 }
 
-void JobEvents::Watch() {
+void JobEvents::Watch(bool with_output) {
   MutexLock lock(mu_);
   ++watchers_;
+  if (with_output) {
+    ++output_watchers_;
+    wants_output_.store(true, std::memory_order_relaxed);
+  }
   active_.store(true, std::memory_order_relaxed);
 }
 
-void JobEvents::Unwatch() {
+void JobEvents::Unwatch(bool with_output) {
   const MonotonicTime now = clock_.Monotonic();
   MutexLock lock(mu_);
   --watchers_;
+  if (with_output) {
+    --output_watchers_;
+    output_unwatched_since_ = now;
+  }
   unwatched_since_ = now;
 }
 
@@ -70,6 +81,9 @@ void JobEvents::ForgetUnwatched() {
   const MonotonicTime now = clock_.Monotonic();
   std::deque<SharedJobEvent> dropped;  // let go of after the lock
   MutexLock lock(mu_);
+  if (output_watchers_ == 0 && now >= Later(output_unwatched_since_, kKeptUnwatched)) {
+    wants_output_.store(false, std::memory_order_relaxed);
+  }
   if (watchers_ > 0 || now < Later(unwatched_since_, kKeptUnwatched)) return;
   active_.store(false, std::memory_order_relaxed);
   // One is left out, so that nobody takes what comes later for all that came after the last one.

@@ -38,13 +38,17 @@ class JobEvents {
   /// Whether events are kept now. Under a job's lock it cannot be missed that somebody
   /// watches who has looked at the job before.
   bool active() const { return active_.load(std::memory_order_relaxed); }
+  /// Whether what programs write is kept too: while a watch asks for it, and as long after that as the rest
+  /// where nobody watches.
+  bool wants_output() const { return wants_output_.load(std::memory_order_relaxed); }
 
   /// Adds an event, if they are kept; in the order of the job's changes if it is called
   /// under the job's lock. `before`: the record before the change, where another state,
   /// time, name, label or priority came with it. Constant time, calls nobody.
   void Record(JobEventType type, std::shared_ptr<const JobRecord> job,
               std::shared_ptr<const JobRecord> before = nullptr,
-              std::optional<Progress::Value> progress = std::nullopt);
+              std::optional<Progress::Value> progress = std::nullopt,
+              std::optional<JobOutput> output = std::nullopt);
 
   StoreWriter* writer() const { return writer_; }
 
@@ -56,8 +60,8 @@ class JobEvents {
 
   /// One more watches, until Unwatch: from its return on every change of a job is
   /// recorded that comes after a look at it.
-  void Watch();
-  void Unwatch();
+  void Watch(bool with_output = false);
+  void Unwatch(bool with_output = false);
 
   /// To be called from time to time: lets go of a log that nobody needs any more.
   void ForgetUnwatched();
@@ -86,7 +90,8 @@ class JobEvents {
   const Clock& clock_;
   StoreWriter* const writer_;
   std::atomic<int64_t> max_events_;
-  std::atomic<bool> active_{false};  // written under mu_
+  std::atomic<bool> active_{false};        // written under mu_
+  std::atomic<bool> wants_output_{false};  // likewise
 
   mutable Mutex mu_;
   CondVar added_;
@@ -94,7 +99,9 @@ class JobEvents {
   std::deque<SharedJobEvent> events_ ABSL_GUARDED_BY(mu_);
   size_t bytes_ ABSL_GUARDED_BY(mu_) = 0;  // of events_
   int64_t watchers_ ABSL_GUARDED_BY(mu_) = 0;
+  int64_t output_watchers_ ABSL_GUARDED_BY(mu_) = 0;  // of them
   MonotonicTime unwatched_since_ ABSL_GUARDED_BY(mu_){};
+  MonotonicTime output_unwatched_since_ ABSL_GUARDED_BY(mu_){};
   bool awaited_ ABSL_GUARDED_BY(mu_) = false;  // somebody waits for the next one
   bool stopped_ ABSL_GUARDED_BY(mu_) = false;
 };

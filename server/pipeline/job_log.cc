@@ -16,6 +16,20 @@ std::string Text(absl::string_view text) { return std::string(text); }
 // What callers have chosen, so that it cannot be taken for a part of the line.
 std::string Quoted(absl::string_view text) { return absl::StrCat("\"", absl::Utf8SafeCEscape(text), "\""); }
 
+spdlog::level::level_enum SeverityOf(WorkLogLevel level) {
+  switch (level) {
+    case WorkLogLevel::kDebug:
+      return spdlog::level::debug;
+    case WorkLogLevel::kInfo:
+      return spdlog::level::info;
+    case WorkLogLevel::kWarning:
+      return spdlog::level::warn;
+    case WorkLogLevel::kError:
+      break;
+  }
+  return spdlog::level::err;
+}
+
 }  // namespace
 
 bool JobLog::Wanted() {
@@ -29,7 +43,7 @@ bool JobLog::Wanted() {
 }
 
 void JobLog::Started(const std::string& id, const std::string& display_name, Kind kind,
-                     const RegisteredThread& thread) {
+                     const RegistryEntry& thread) {
   if (!Wanted()) return;
   Log().info("job started job=jobs/{} display_name={} kind={} thread={} os_thread_id={}", id,
              Quoted(display_name), Text(KindName(kind)), Quoted(thread.display_name()),
@@ -53,6 +67,16 @@ void JobLog::Retried(const JobRecord& job) {
   Log().info("attempt failed job=jobs/{} display_name={} kind={} attempt={} run_seconds={:.6f} error={}",
              job.id, Quoted(job.DisplayName()), Text(KindName(KindOf(job.work))), attempt.number,
              absl::ToDoubleSeconds(attempt.end_time - attempt.start_time), Quoted(attempt.error.message()));
+}
+
+void JobLog::Said(const std::string& id, WorkLogLevel level, absl::string_view text) {
+  spdlog::logger& log = Log();
+  const spdlog::level::level_enum severity = SeverityOf(level);
+  if (!log.should_log(severity)) return;
+  int64_t suppressed = 0;
+  if (!log.should_log(spdlog::level::debug) && !said_limiter_.Allow(&suppressed)) return;
+  if (suppressed > 0) log.warn("lines of jobs left out count={} (--log_level=debug shows all)", suppressed);
+  log.log(severity, "job says job=jobs/{} text={}", id, Quoted(text));
 }
 
 void JobLog::Abandoned(const std::string& id, uint64_t thread_id) {

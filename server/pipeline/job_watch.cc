@@ -38,6 +38,7 @@ bool JobWatch::ShutDown() {
 }
 
 bool JobWatch::Wants(const JobEvent& event) const {
+  if (event.type == JobEventType::kOutput && !spec_.output) return false;
   if (!spec_.ids.empty()) return std::binary_search(spec_.ids.begin(), spec_.ids.end(), event.job->id);
   return spec_.filter.Matches(*event.job) || (event.before != nullptr && spec_.filter.Matches(*event.before));
 }
@@ -125,7 +126,8 @@ SharedJobEvent JobWatch::NextEvent(WatchItem* end) {
 }
 
 bool JobWatch::WasTold(const JobEvent& event) const {
-  if (event.sequence > settled_at_ || event.type == JobEventType::kDeleted) return false;
+  const bool of_state = event.type != JobEventType::kDeleted && event.type != JobEventType::kOutput;
+  if (event.sequence > settled_at_ || !of_state) return false;
   const auto told = told_.find(event.job->number);
   if (told == told_.end()) return false;
   if (event.job->revision != told->second.revision) return event.job->revision < told->second.revision;

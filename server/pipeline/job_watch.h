@@ -30,6 +30,8 @@ struct WatchSpec {
   std::optional<uint64_t> after;
   /// Without how the jobs stand at first.
   bool changes_only = false;
+  /// With what programs write.
+  bool output = false;
 };
 
 /// What comes next in a watch.

@@ -39,9 +39,9 @@ absl::Status JobWatches::Add(const std::shared_ptr<JobWatch>& watch) {
     return TooManyCallsError("calls of WatchJobs are open", max_watches);
   }
   JOBPOOL_RETURN_IF_ERROR(StartThread());
-  events_.Watch();
+  events_.Watch(watch->spec_.output);
   if (spec.after.has_value() && !events_.IsKnownAfter(*spec.after)) {
-    events_.Unwatch();
+    events_.Unwatch(watch->spec_.output);
     return ResumeTokenExpiredError();
   }
   const uint64_t last = events_.last();
@@ -105,7 +105,7 @@ void JobWatches::Close(JobWatch& watch) {
     watched->second.erase(std::find(watched->second.begin(), watched->second.end(), &watch));
     if (watched->second.empty()) by_id_.erase(watched);
   }
-  events_.Unwatch();
+  events_.Unwatch(watch.spec_.output);
 }
 
 void JobWatches::Distribute(uint64_t until) {
@@ -135,7 +135,11 @@ void JobWatches::DistributeBatch(ToWake& to_wake) {
   }
   for (const SharedJobEvent& event : events) {
     if (const auto watched = by_id_.find(event->job->id); watched != by_id_.end()) {
-      for (JobWatch* const watch : watched->second) woken(watch, watch->Offer(event->sequence));
+      for (JobWatch* const watch : watched->second) {
+        if (event->type != JobEventType::kOutput || watch->spec_.output) {
+          woken(watch, watch->Offer(event->sequence));
+        }
+      }
     }
     for (JobWatch* const watch : by_filter_) {
       if (watch->Wants(*event)) woken(watch, watch->Offer(event->sequence));

@@ -48,11 +48,19 @@ JobSnapshot LiveJob::TellProgress(JobEvents& events) const {
   return snapshot;
 }
 
+void LiveJob::TellOutput(JobEvents& events, const RunControl& control, JobOutput output) const {
+  MutexLock lock(mu_);
+  if (record_.state != JobState::kRunning || Ending() || control_.get() != &control) return;
+  events.Record(JobEventType::kOutput, std::make_shared<const JobRecord>(record_), nullptr, std::nullopt,
+                std::move(output));
+}
+
 bool LiveJob::Start(Attempt attempt, std::shared_ptr<RunControl> control, JobEvents* events) {
   MutexLock lock(mu_);
   RecordedChange change(events, record_);
   if (Ending() || !record_.Start(std::move(attempt))) return false;
   control->counted_attempts = record_.CountedAttempts();
+  control->number = record_.attempts.back().number;
   control_ = std::move(control);
   change.Tell(record_, std::nullopt);
   return true;
@@ -94,11 +102,6 @@ uint8_t LiveJob::priority() const {
 absl::Time LiveJob::ReadyTime() const {
   MutexLock lock(mu_);
   return record_.ReadyTime();
-}
-
-absl::Duration LiveJob::Timeout() const {
-  MutexLock lock(mu_);
-  return record_.Options().timeout;
 }
 
 std::shared_ptr<const JobOptions> LiveJob::Options() const {
@@ -170,14 +173,22 @@ Asked LiveJob::AskToEnd(CancelReason reason, absl::Time now, const RunControl* a
   if (for_good_now && writer != nullptr && record_.durability == Durability::kDisk) {
     writer->Change(std::make_shared<const JobRecord>(record_));
   }
-  return {record_.state, first ? control_ : nullptr};
+  return {record_.state, first ? control_ : nullptr, first ? nullptr : control_};
 }
 
-uint64_t LiveJob::MarkAbandoned(absl::Time now) {
+bool LiveJob::MarkStep(const RunControl& attempt, StopStep::Action action, absl::Time now) {
   MutexLock lock(mu_);
-  record_.attempts.back().stop_steps.push_back({StopStep::Action::kAbandoned, now});
+  if (control_.get() != &attempt || Ending() || record_.state != JobState::kRunning) return false;
+  record_.attempts.back().stop_steps.push_back({action, now});
   ++record_.revision;
-  return record_.attempts.back().thread_id;
+  return true;
+}
+
+void LiveJob::ShowProgram(const RunControl& attempt, pid_t process_id) {
+  MutexLock lock(mu_);
+  if (control_.get() != &attempt || Ending() || record_.state != JobState::kRunning) return;
+  record_.attempts.back().process_id = process_id;
+  ++record_.revision;
 }
 
 LiveJob::Await LiveJob::AddWaiter(std::shared_ptr<Waiter> waiter) {

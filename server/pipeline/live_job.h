@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <csignal>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,6 +14,7 @@
 #include "server/pipeline/job_events.h"
 #include "server/pipeline/timer.h"
 #include "server/store/job_store.h"
+#include "server/workers/process_pool.h"
 
 namespace jobpool {
 
@@ -42,6 +44,8 @@ struct RunControl {
   std::atomic<bool> decided{false};
   /// How many attempts count, with this one; constant once the job runs.
   int32_t counted_attempts = 0;
+  /// Which one it is, of all: 1 for the first; constant once the job runs.
+  int32_t number = 0;
   /// The end that is being stored; guarded by the job's lock. QUEUED: none.
   JobState ending = JobState::kQueued;
   /// The version of the progress that was told to those who watch; guarded by the
@@ -58,15 +62,57 @@ struct RunControl {
     return std::exchange(grace_timer, std::nullopt);
   }
 
+  /// Where the attempt has a process. Returns whether it was ended by force.
+  bool SetProcess(ProcessPool::Lease* lease) {
+    MutexLock lock(mu);
+    process = lease;
+    return signals > 0;
+  }
+  /// What its process is to be sent next; nothing: it has none, or has had them all.
+  std::optional<int> NextSignal() {
+    MutexLock lock(mu);
+    if (process == nullptr || signals == 2) return std::nullopt;
+    return signals == 0 ? SIGTERM : SIGKILL;
+  }
+  /// Whether its process is yet to be sent a signal.
+  bool IsUnsignalled() {
+    MutexLock lock(mu);
+    return process != nullptr && signals == 0;
+  }
+  void SignalProcess(int signal) {
+    MutexLock lock(mu);
+    ++signals;
+    if (process != nullptr) process->Signal(signal);
+  }
+
+  /// The pool's thread is done with the attempt: it is not lost any more.
+  void Leave() {
+    MutexLock lock(mu);
+    left = true;
+  }
+  /// Calls `fn` unless that is so; it is not so until it returns.
+  template <typename Fn>
+  void UnlessLeft(Fn fn) {
+    MutexLock lock(mu);
+    if (!left) fn();
+  }
+
+  uint64_t worker_thread_id = 0;  // of the pool's thread; constant once the job runs
+
   Mutex mu;
   std::optional<Timer::Id> grace_timer ABSL_GUARDED_BY(mu);
+  ProcessPool::Lease* process ABSL_GUARDED_BY(mu) = nullptr;
+  int signals ABSL_GUARDED_BY(mu) = 0;  // that the process was sent
+  bool left ABSL_GUARDED_BY(mu) = false;
 };
 
 /// What was done by asking a job to end.
 struct Asked {
   JobState state;  // that it was in: an end also if it was about to have that, or was left
   /// Of the attempt that was asked, for the first time; else null.
-  std::shared_ptr<RunControl> attempt;
+  std::shared_ptr<RunControl> attempt = nullptr;
+  /// Of the one that had been asked before.
+  std::shared_ptr<RunControl> asked_before = nullptr;
 };
 
 /// A job between its acceptance and its end: its record, with a guard, and who
@@ -78,17 +124,17 @@ class LiveJob {
 
   // Constant after construction.
   const std::string& id() const ABSL_NO_THREAD_SAFETY_ANALYSIS { return record_.id; }
+  uint64_t number() const ABSL_NO_THREAD_SAFETY_ANALYSIS { return record_.number; }
   const std::string& pool() const ABSL_NO_THREAD_SAFETY_ANALYSIS { return *record_.pool; }
   const Work& work() const ABSL_NO_THREAD_SAFETY_ANALYSIS { return record_.work; }
   bool daemon() const ABSL_NO_THREAD_SAFETY_ANALYSIS { return record_.daemon; }
   absl::Time create_time() const ABSL_NO_THREAD_SAFETY_ANALYSIS { return record_.create_time; }
   Kind kind() const { return KindOf(work()); }
   Durability durability() const ABSL_NO_THREAD_SAFETY_ANALYSIS { return record_.durability; }
+  Isolation isolation() const ABSL_NO_THREAD_SAFETY_ANALYSIS { return record_.isolation; }
 
   uint8_t priority() const;
   absl::Time ReadyTime() const;
-  /// Of one attempt; infinite: none.
-  absl::Duration Timeout() const;
   /// Never null.
   std::shared_ptr<const JobOptions> Options() const;
   /// For the table's index, which reads and keeps it under the lock that its changes
@@ -109,6 +155,9 @@ class LiveJob {
   /// Tells how far the work is, unless that was told; to be called when it has said so.
   /// Returns the job as it was told.
   JobSnapshot TellProgress(JobEvents& events) const;
+
+  /// Tells what the program of the attempt under `control` has written, if that still runs.
+  void TellOutput(JobEvents& events, const RunControl& control, JobOutput output) const;
 
   /// QUEUED to RUNNING under `control`. Returns false if it is not QUEUED.
   bool Start(Attempt attempt, std::shared_ptr<RunControl> control, JobEvents* events = nullptr);
@@ -166,9 +215,12 @@ class LiveJob {
   Asked AskToEnd(CancelReason reason, absl::Time now, const RunControl* attempt = nullptr,
                  StoreWriter* writer = nullptr);
 
-  /// Says on the attempt that it was abandoned. Returns the id of its thread.
-  /// REQUIRES: it has been decided by the caller.
-  uint64_t MarkAbandoned(absl::Time now);
+  /// Says on the attempt that runs what is done to end it. Returns false, and changes nothing,
+  /// if it is another one, or about to end.
+  bool MarkStep(const RunControl& attempt, StopStep::Action action, absl::Time now);
+
+  /// Shows on the attempt that runs under `attempt` the process of the program that does its work.
+  void ShowProgram(const RunControl& attempt, pid_t process_id);
 
   /// Applies `change(JobRecord&)`, which returns whether to keep what it did to the
   /// options, priority and state, to a copy of the record and makes these the job's. Returns the record as it

@@ -35,8 +35,9 @@ JobMetrics::Names MetricNames(const std::vector<PoolOptions>& pools) {
 
 Pipeline::Pipeline(const PipelineOptions& options, const HandlerRegistry& handlers, JobStore& store,
                    ThreadRegistry& registry, prometheus::Registry& metrics, const Clock& clock,
-                   JobStore* disk)
-    : random_(options.seed),
+                   JobStore* disk, ProcessPool* processes)
+    : handlers_(handlers),
+      random_(options.seed),
       disk_(disk),
       metrics_(metrics, MetricNames(options.pools)),
       store_metrics_(disk != nullptr ? std::make_unique<StoreMetrics>(metrics) : nullptr),
@@ -51,7 +52,8 @@ Pipeline::Pipeline(const PipelineOptions& options, const HandlerRegistry& handle
           [this](const auto& job) { pools_.Find(job->pool())->Expire(job); }),
       kinds_(timer_, options.kinds),
       completion_(table_, store, job_timers_, metrics_, log_, events_, PoolNames(options.pools)),
-      pools_(options.pools, {handlers, table_, completion_, job_timers_, timer_, kinds_, metrics_, log_,
+      runner_(handlers, processes, registry, clock, log_, events_),
+      pools_(options.pools, {runner_, table_, completion_, job_timers_, timer_, kinds_, metrics_, log_,
                              events_, registry, [this] { return Random(); }}),
       request_ids_(clock, static_cast<size_t>(options.limits.max_request_ids)),
       admission_(pools_, table_, reader_, store, request_ids_, kinds_, metrics_, events_, clock,

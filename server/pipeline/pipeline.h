@@ -60,10 +60,11 @@ struct PipelineOptions {
 class Pipeline {
  public:
   /// All outlive it. `store`: where ended jobs are read, and those kept that are kept in
-  /// memory. `disk`: where others are; null: there are none.
+  /// memory. `disk`: where others are; null: there are none. `processes`: where jobs of
+  /// isolation PROCESS run; null: there are none.
   Pipeline(const PipelineOptions& options, const HandlerRegistry& handlers, JobStore& store,
            ThreadRegistry& registry, prometheus::Registry& metrics, const Clock& clock = Clock::Real(),
-           JobStore* disk = nullptr);
+           JobStore* disk = nullptr, ProcessPool* processes = nullptr);
   ~Pipeline();
   Pipeline(const Pipeline&) = delete;
   Pipeline& operator=(const Pipeline&) = delete;
@@ -80,6 +81,7 @@ class Pipeline {
   size_t live_jobs() const { return table_.size(); }
 
   KindLimits& kinds() { return kinds_; }
+  const HandlerRegistry& handlers() const { return handlers_; }
 
   /// Takes up what a server before this one has left on disk: its live jobs, the requests
   /// that made them; no job starts before Resume. To be called once, before any job is
@@ -114,6 +116,7 @@ class Pipeline {
   double Random();
 
   // Declared in the order of their dependencies: each uses those above it.
+  const HandlerRegistry& handlers_;
   Mutex random_mu_;
   std::mt19937_64 random_ ABSL_GUARDED_BY(random_mu_);
   JobStore* const disk_;
@@ -128,6 +131,7 @@ class Pipeline {
   JobTimers job_timers_;
   KindLimits kinds_;
   Completion completion_;
+  AttemptRunner runner_;
   PoolSet pools_;
   RequestIds request_ids_;
   Admission admission_;

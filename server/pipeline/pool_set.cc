@@ -19,7 +19,9 @@ Dispatcher* PoolSet::Find(absl::string_view name) const {
   return nullptr;
 }
 
-std::string PoolSet::DefaultPool(Kind kind) { return kind == Kind::kSleep ? "blocking" : "compute"; }
+std::string PoolSet::DefaultPool(Kind kind) {
+  return kind == Kind::kSleep || kind == Kind::kCommand || kind == Kind::kCustom ? "blocking" : "compute";
+}
 
 void PoolSet::Reconfigure(const std::vector<PoolOptions>& pools) {
   for (const PoolOptions& options : pools) Find(options.name)->Reconfigure(options);

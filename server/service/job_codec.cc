@@ -4,23 +4,16 @@
 #include <memory>
 #include <optional>
 #include <utility>
-#include <variant>
 
 #include "absl/strings/str_cat.h"
 #include "server/job/resource_name.h"
 #include "server/service/fingerprint.h"
 #include "server/service/status_codec.h"
 #include "server/service/time_codec.h"
+#include "server/service/work_codec.h"
 
 namespace jobpool {
 namespace {
-
-template <typename... Fns>
-struct Overloaded : Fns... {
-  using Fns::operator()...;
-};
-template <typename... Fns>
-Overloaded(Fns...) -> Overloaded<Fns...>;
 
 v1::Job::State EncodeState(JobState state) {
   switch (state) {
@@ -74,47 +67,28 @@ std::optional<RequestId> DecodeRequestId(const std::string& text, absl::string_v
   return id;
 }
 
-void EncodeWork(const Work& work, JobView view, v1::Job* job) {
-  std::visit(
-      Overloaded{
-          [&](const SleepWork& w) { EncodeDuration(w.duration, job->mutable_sleep()->mutable_duration()); },
-          [&](const PrimesWork& w) { job->mutable_compute()->mutable_primes()->set_limit(w.limit); },
-          [&](const FibonacciWork& w) { job->mutable_compute()->mutable_fibonacci()->set_index(w.index); },
-          [&](const PiWork& w) { job->mutable_compute()->mutable_pi()->set_digits(w.digits); },
-          [&](const HashWork& w) {
-            job->mutable_compute()->mutable_hash()->set_bytes(w.bytes);
-            job->mutable_compute()->mutable_hash()->set_seed(w.seed);
-          },
-          [&](const SpinWork& w) {
-            EncodeDuration(w.cpu_time, job->mutable_compute()->mutable_spin()->mutable_cpu_time());
-          },
-          [&](const NoopWork& w) {
-            v1::Noop* noop = job->mutable_noop();
-            if (w.payload != nullptr && view == JobView::kFull) noop->set_payload(*w.payload);
-          },
-      },
-      work);
+v1::StopStep::Action EncodeAction(StopStep::Action action) {
+  switch (action) {
+    case StopStep::Action::kAsked:
+      return v1::StopStep::ASKED;
+    case StopStep::Action::kAbandoned:
+      return v1::StopStep::ABANDONED;
+    case StopStep::Action::kTerminated:
+      return v1::StopStep::TERMINATED;
+    case StopStep::Action::kKilled:
+      return v1::StopStep::KILLED;
+  }
+  return v1::StopStep::ACTION_UNSPECIFIED;
 }
 
-void EncodeResult(const Result& result, v1::Result* encoded) {
-  std::visit(
-      Overloaded{
-          [&](const SleepResult& r) { EncodeDuration(r.slept, encoded->mutable_sleep()->mutable_slept()); },
-          [&](const PrimesResult& r) { encoded->mutable_compute()->mutable_primes()->set_count(r.count); },
-          [&](const FibonacciResult& r) {
-            encoded->mutable_compute()->mutable_fibonacci()->set_digits(r.digits);
-          },
-          [&](const PiResult& r) { encoded->mutable_compute()->mutable_pi()->set_digits(r.digits); },
-          [&](const HashResult& r) { encoded->mutable_compute()->mutable_hash()->set_sha256(r.sha256); },
-          [&](const SpinResult& r) {
-            EncodeDuration(r.cpu_time, encoded->mutable_compute()->mutable_spin()->mutable_cpu_time());
-          },
-          [&](const NoopResult& r) {
-            v1::NoopResult* noop = encoded->mutable_noop();
-            if (r.payload != nullptr) noop->set_payload(*r.payload);
-          },
-      },
-      result);
+void EncodeUsage(const ResourceUsage& usage, v1::ResourceUsage* encoded) {
+  EncodeDuration(usage.user_cpu_time, encoded->mutable_user_cpu_time());
+  EncodeDuration(usage.system_cpu_time, encoded->mutable_system_cpu_time());
+  encoded->set_voluntary_context_switches(usage.voluntary_context_switches);
+  encoded->set_involuntary_context_switches(usage.involuntary_context_switches);
+  encoded->set_minor_page_faults(usage.minor_page_faults);
+  encoded->set_major_page_faults(usage.major_page_faults);
+  encoded->set_peak_memory_bytes(usage.peak_memory_bytes);
 }
 
 void EncodeAttempt(const Attempt& attempt, v1::Attempt* encoded) {
@@ -126,14 +100,12 @@ void EncodeAttempt(const Attempt& attempt, v1::Attempt* encoded) {
   EncodeTime(attempt.start_time, encoded->mutable_start_time());
   for (const StopStep& step : attempt.stop_steps) {
     v1::StopStep* const added = encoded->add_stop_steps();
-    added->set_action(step.action == StopStep::Action::kAsked ? v1::StopStep::ASKED
-                                                              : v1::StopStep::ABANDONED);
+    added->set_action(EncodeAction(step.action));
     EncodeTime(step.time, added->mutable_time());
   }
   if (attempt.end_time == absl::InfiniteFuture()) return;
   EncodeTime(attempt.end_time, encoded->mutable_end_time());
-  EncodeDuration(attempt.usage.user_cpu_time, encoded->mutable_usage()->mutable_user_cpu_time());
-  EncodeDuration(attempt.usage.system_cpu_time, encoded->mutable_usage()->mutable_system_cpu_time());
+  EncodeUsage(attempt.usage, encoded->mutable_usage());
   if (!attempt.error.ok()) *encoded->mutable_error() = EncodeStatus(attempt.error);
 }
 
@@ -181,59 +153,6 @@ absl::Time DecodeTimeAhead(const google::protobuf::Timestamp& encoded, absl::Tim
   return time;
 }
 
-NoopWork DecodeNoop(const v1::Noop& noop) {
-  if (noop.payload().empty()) return {};
-  return {std::make_shared<const std::string>(noop.payload())};
-}
-
-// Required: 0 is meant only where it is said.
-absl::Duration DecodeRequiredDuration(bool has, const google::protobuf::Duration& encoded,
-                                      absl::string_view field, Violations& violations) {
-  if (!has) {
-    violations.Add(field, "is required");
-    return absl::ZeroDuration();
-  }
-  return DecodeDuration(encoded, field, violations).value_or(absl::ZeroDuration());
-}
-
-std::optional<Work> DecodeCompute(const v1::Compute& compute, absl::string_view prefix,
-                                  Violations& violations) {
-  switch (compute.work_case()) {
-    case v1::Compute::kPrimes:
-      return PrimesWork{compute.primes().limit()};
-    case v1::Compute::kFibonacci:
-      return FibonacciWork{compute.fibonacci().index()};
-    case v1::Compute::kPi:
-      return PiWork{compute.pi().digits()};
-    case v1::Compute::kHash:
-      return HashWork{compute.hash().bytes(), compute.hash().seed()};
-    case v1::Compute::kSpin:
-      return SpinWork{DecodeRequiredDuration(compute.spin().has_cpu_time(), compute.spin().cpu_time(),
-                                             absl::StrCat(prefix, ".compute.spin.cpu_time"), violations)};
-    case v1::Compute::WORK_NOT_SET:
-      break;
-  }
-  violations.Add(absl::StrCat(prefix, ".compute.work"),
-                 "one of primes, fibonacci, pi, hash, spin is required");
-  return std::nullopt;
-}
-
-std::optional<Work> DecodeWork(const v1::Job& job, absl::string_view prefix, Violations& violations) {
-  switch (job.work_case()) {
-    case v1::Job::kSleep:
-      return SleepWork{DecodeRequiredDuration(job.sleep().has_duration(), job.sleep().duration(),
-                                              absl::StrCat(prefix, ".sleep.duration"), violations)};
-    case v1::Job::kCompute:
-      return DecodeCompute(job.compute(), prefix, violations);
-    case v1::Job::kNoop:
-      return DecodeNoop(job.noop());
-    case v1::Job::WORK_NOT_SET:
-      break;
-  }
-  violations.Add(absl::StrCat(prefix, ".work"), "one of sleep, compute, noop is required");
-  return std::nullopt;
-}
-
 // Encodes each of `jobs` in the fullest view in which all of them are small enough.
 template <typename Job, typename EncodeOne>
 void EncodeAll(const std::vector<Job>& jobs, EncodeOne encode,
@@ -274,10 +193,12 @@ void EncodeJob(const JobSnapshot& snapshot, JobView view, v1::Job* encoded) {
   if (view == JobView::kBrief) return;
   const JobOptions& options = job.Options();
   encoded->set_display_name(job.DisplayName());
-  EncodeWork(job.work, view, encoded);
+  EncodeWork(job.work, /*with_payload=*/view == JobView::kFull, encoded);
   encoded->set_pool(PoolName(*job.pool));
   encoded->set_daemon(job.daemon);
   encoded->set_durability(job.durability == Durability::kDisk ? v1::Job::DISK : v1::Job::MEMORY);
+  const bool in_process = job.isolation == Isolation::kProcess || KindOf(job.work) == Kind::kCommand;
+  encoded->set_isolation(in_process ? v1::Job::PROCESS : v1::Job::THREAD);
   for (const auto& [key, value] : options.labels) (*encoded->mutable_labels())[key] = value;
   EncodeDuration(options.retention, encoded->mutable_retention());
   if (snapshot.progress.has_value()) {
@@ -334,6 +255,16 @@ JobSpec DecodeJob(const v1::Job& job, absl::string_view prefix, absl::Time now, 
       break;
     default:
       violations.Add(path("durability"), "must be MEMORY or DISK");
+  }
+  switch (job.isolation()) {
+    case v1::Job::ISOLATION_UNSPECIFIED:
+    case v1::Job::THREAD:
+      break;
+    case v1::Job::PROCESS:
+      spec.isolation = Isolation::kProcess;
+      break;
+    default:
+      violations.Add(path("isolation"), "must be THREAD or PROCESS");
   }
   spec.options.labels = DecodeLabels(job.labels(), path("labels"), violations);
   if (job.has_retention()) {

@@ -99,9 +99,21 @@ absl::StatusOr<JobSpec> JobService::Decode(const grpc::CallbackServerContext& co
                                            const Request& request) {
   Violations violations;
   JobSpec spec = DecodeSubmission(request, "", pipeline_.clock().Now(), violations);
+  CheckWork(spec, "", violations);
   JOBPOOL_RETURN_IF_ERROR(Refuse(violations.ToStatus(), 1));
   SetCaller(context, spec);
   return spec;
+}
+
+void JobService::CheckWork(const JobSpec& spec, absl::string_view prefix, Violations& violations) {
+  Violations lacking;
+  pipeline_.handlers().Check(spec.work, prefix, lacking);
+  if (lacking.empty()) return;
+  if (spec.request.has_value()) {
+    const auto made = pipeline_.admission().FindMade(*spec.request);
+    if (!made.ok() || made->has_value()) return;
+  }
+  pipeline_.handlers().Check(spec.work, prefix, violations);
 }
 
 absl::Status JobService::Refuse(absl::Status status, size_t jobs) {
@@ -189,6 +201,7 @@ absl::StatusOr<std::vector<JobHandle>> JobService::AnswerBatchSubmitJobs(
     for (int i = 0; i < count; ++i) {
       const std::string prefix = absl::StrCat("requests[", i, "].");
       specs.push_back(DecodeSubmission(request.requests(i), prefix, now, violations));
+      CheckWork(specs.back(), prefix, violations);
       if (request.requests(i).validate_only()) {
         violations.Add(absl::StrCat(prefix, "validate_only"), "must be said of the batch");
       }

@@ -55,6 +55,9 @@ class JobService final : public v1::JobService::CallbackService {
   template <typename Request>
   absl::StatusOr<JobSpec> Decode(const grpc::CallbackServerContext& context, const Request& request);
   // Counts it where it is a refusal.
+  // A violation for what the server does not have that `spec` asks for, unless the same request has made its
+  // job before: it may have had that then.
+  void CheckWork(const JobSpec& spec, absl::string_view prefix, Violations& violations);
   absl::Status Refuse(absl::Status status, size_t jobs);
   absl::Status Validate(JobSpec spec, v1::Job* response);
   // The response is there; it is not sent before they are kept.

@@ -29,6 +29,8 @@ v1::Thread::Role EncodeRole(ThreadRole role) {
       return v1::Thread::CONNECTION;
     case ThreadRole::kService:
       return v1::Thread::SERVICE;
+    case ThreadRole::kProcessWorker:
+      return v1::Thread::PROCESS_WORKER;
   }
   return v1::Thread::ROLE_UNSPECIFIED;
 }

@@ -26,12 +26,22 @@ v1::JobEvent::Type EncodeType(JobEventType type) {
       return v1::JobEvent::ENDED;
     case JobEventType::kDeleted:
       return v1::JobEvent::DELETED;
+    case JobEventType::kOutput:
+      return v1::JobEvent::OUTPUT;
   }
   return v1::JobEvent::TYPE_UNSPECIFIED;
 }
 
 void EncodeEvent(const JobEvent& event, v1::JobEvent* encoded) {
   encoded->set_type(EncodeType(event.type));
+  if (event.output.has_value()) {
+    EncodeJob({*event.job, std::nullopt}, JobView::kBrief, encoded->mutable_job());
+    encoded->mutable_output()->set_stream(event.output->stream == OutputStream::kOut
+                                              ? v1::JobEvent::Output::STDOUT
+                                              : v1::JobEvent::Output::STDERR);
+    encoded->mutable_output()->set_data(event.output->bytes);
+    return;
+  }
   const bool with_result = IsEnded(event.job->state) && event.type != JobEventType::kDeleted;
   const JobSnapshot job{*event.job, event.progress};
   EncodeJob(job, with_result ? JobView::kFull : JobView::kWithoutResult, encoded->mutable_job());
@@ -45,6 +55,7 @@ void EncodeEvent(const JobEvent& event, v1::JobEvent* encoded) {
 WatchSpec Decode(const v1::WatchJobsRequest& request, Violations& violations) {
   WatchSpec spec;
   spec.changes_only = request.changes_only();
+  spec.output = request.include_output();
   if (request.names().empty() == request.filter().empty()) {
     violations.Add("names", "either names or filter is required");
   } else if (request.names().empty()) {

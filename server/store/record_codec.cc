@@ -47,6 +47,45 @@ std::shared_ptr<const std::string> DecodePayload(std::string& bytes) {
   return std::make_shared<const std::string>(std::move(bytes));
 }
 
+using NamedValueFields = google::protobuf::RepeatedPtrField<store::v1::NamedValue>;
+
+void EncodeNamedValues(const NamedValues& values, NamedValueFields& to) {
+  for (const auto& [name, value] : values) {
+    store::v1::NamedValue& added = *to.Add();
+    added.set_name(name);
+    added.set_value(value);
+  }
+}
+
+NamedValues DecodeNamedValues(NamedValueFields& from) {
+  NamedValues values;
+  values.reserve(static_cast<size_t>(from.size()));
+  for (store::v1::NamedValue& value : from) {
+    values.emplace_back(std::move(*value.mutable_name()), std::move(*value.mutable_value()));
+  }
+  return values;
+}
+
+CommandWork DecodeCommand(store::v1::CommandWork& from) {
+  auto call = std::make_shared<CommandCall>();
+  call->name = std::move(*from.mutable_name());
+  call->arguments = DecodeNamedValues(*from.mutable_arguments());
+  call->environment = DecodeNamedValues(*from.mutable_environment());
+  call->input = std::move(*from.mutable_input());
+  return {std::move(call)};
+}
+
+CommandResult DecodeCommandResult(store::v1::CommandResult& from) {
+  auto output = std::make_shared<CommandOutput>();
+  output->exit_status = from.exit_status();
+  output->signal = from.signal();
+  output->out = std::move(*from.mutable_out());
+  output->err = std::move(*from.mutable_err());
+  output->out_truncated = from.out_truncated();
+  output->err_truncated = from.err_truncated();
+  return {std::move(output)};
+}
+
 struct WorkEncoder {
   store::v1::JobRecord& to;
 
@@ -60,6 +99,17 @@ struct WorkEncoder {
   }
   void operator()(const SpinWork& work) const { to.set_spin_nanos(Nanos(work.cpu_time)); }
   void operator()(const NoopWork& work) const { EncodePayload(work.payload, *to.mutable_noop_payload()); }
+  void operator()(const CommandWork& work) const {
+    store::v1::CommandWork& command = *to.mutable_command();
+    command.set_name(work.call->name);
+    EncodeNamedValues(work.call->arguments, *command.mutable_arguments());
+    EncodeNamedValues(work.call->environment, *command.mutable_environment());
+    command.set_input(work.call->input);
+  }
+  void operator()(const CustomWork& work) const {
+    to.mutable_custom()->set_kind(std::string(work.kind()));
+    to.mutable_custom()->set_payload(std::string(work.payload()));
+  }
 };
 
 struct ResultEncoder {
@@ -73,6 +123,18 @@ struct ResultEncoder {
   void operator()(const SpinResult& result) const { to.set_cpu_nanos(Nanos(result.cpu_time)); }
   void operator()(const NoopResult& result) const {
     EncodePayload(result.payload, *to.mutable_noop_payload());
+  }
+  void operator()(const CommandResult& result) const {
+    store::v1::CommandResult& command = *to.mutable_command();
+    command.set_exit_status(result.output->exit_status);
+    command.set_signal(result.output->signal);
+    command.set_out(result.output->out);
+    command.set_err(result.output->err);
+    command.set_out_truncated(result.output->out_truncated);
+    command.set_err_truncated(result.output->err_truncated);
+  }
+  void operator()(const CustomResult& result) const {
+    EncodePayload(result.payload, *to.mutable_custom_payload());
   }
 };
 
@@ -103,6 +165,15 @@ absl::Status DecodeWork(store::v1::JobRecord& from, Work& work) {
     case store::v1::JobRecord::kNoopPayload:
       work = NoopWork{DecodePayload(*from.mutable_noop_payload())};
       return absl::OkStatus();
+    case store::v1::JobRecord::kCommand:
+      work = DecodeCommand(*from.mutable_command());
+      return absl::OkStatus();
+    case store::v1::JobRecord::kCustom: {
+      store::v1::CustomWork& custom = *from.mutable_custom();
+      work = CustomWork{std::make_shared<const CustomWork::Call>(
+          CustomWork::Call{std::move(*custom.mutable_kind()), std::move(*custom.mutable_payload())})};
+      return absl::OkStatus();
+    }
     case store::v1::JobRecord::WORK_NOT_SET:
       break;
   }
@@ -125,6 +196,10 @@ std::optional<Result> DecodeResult(store::v1::Outcome& from) {
       return SpinResult{absl::Nanoseconds(from.cpu_nanos())};
     case store::v1::Outcome::kNoopPayload:
       return NoopResult{DecodePayload(*from.mutable_noop_payload())};
+    case store::v1::Outcome::kCommand:
+      return DecodeCommandResult(*from.mutable_command());
+    case store::v1::Outcome::kCustomPayload:
+      return CustomResult{DecodePayload(*from.mutable_custom_payload())};
     case store::v1::Outcome::RESULT_NOT_SET:
       break;
   }
@@ -195,11 +270,15 @@ void EncodeAttempt(const Attempt& attempt, absl::Time create_time, store::v1::At
     to.set_run_nanos(Nanos(attempt.end_time - attempt.start_time));
   to.set_user_cpu_nanos(Nanos(attempt.usage.user_cpu_time));
   to.set_system_cpu_nanos(Nanos(attempt.usage.system_cpu_time));
+  to.set_voluntary_context_switches(attempt.usage.voluntary_context_switches);
+  to.set_involuntary_context_switches(attempt.usage.involuntary_context_switches);
+  to.set_minor_page_faults(attempt.usage.minor_page_faults);
+  to.set_major_page_faults(attempt.usage.major_page_faults);
+  to.set_peak_memory_bytes(attempt.usage.peak_memory_bytes);
   if (!attempt.error.ok()) EncodeError(attempt.error, *to.mutable_error());
   for (const StopStep& step : attempt.stop_steps) {
     store::v1::StopStep& stop_step = *to.add_stop_steps();
-    stop_step.set_action(step.action == StopStep::Action::kAsked ? store::v1::StopStep::ACTION_ASKED
-                                                                 : store::v1::StopStep::ACTION_ABANDONED);
+    stop_step.set_action(static_cast<store::v1::StopStep::Action>(static_cast<int>(step.action) + 1));
     stop_step.set_after_nanos(Nanos(step.time - attempt.start_time));
     stop_step.set_for_good(step.for_good);
   }
@@ -214,13 +293,20 @@ Attempt DecodeAttempt(store::v1::Attempt& from, absl::Time create_time) {
   attempt.process_id = from.process_id();
   attempt.start_time = create_time + absl::Nanoseconds(from.start_after_nanos());
   if (from.has_run_nanos()) attempt.end_time = attempt.start_time + absl::Nanoseconds(from.run_nanos());
-  attempt.usage = {absl::Nanoseconds(from.user_cpu_nanos()), absl::Nanoseconds(from.system_cpu_nanos())};
+  attempt.usage = {absl::Nanoseconds(from.user_cpu_nanos()),
+                   absl::Nanoseconds(from.system_cpu_nanos()),
+                   from.voluntary_context_switches(),
+                   from.involuntary_context_switches(),
+                   from.minor_page_faults(),
+                   from.major_page_faults(),
+                   from.peak_memory_bytes()};
   if (from.has_error()) attempt.error = DecodeError(from.error());
   for (const store::v1::StopStep& step : from.stop_steps()) {
-    attempt.stop_steps.push_back(
-        {step.action() == store::v1::StopStep::ACTION_ABANDONED ? StopStep::Action::kAbandoned
-                                                                : StopStep::Action::kAsked,
-         attempt.start_time + absl::Nanoseconds(step.after_nanos()), step.for_good()});
+    attempt.stop_steps.push_back({step.action() == store::v1::StopStep::ACTION_UNSPECIFIED
+                                      ? StopStep::Action::kAsked
+                                      : static_cast<StopStep::Action>(static_cast<int>(step.action()) - 1),
+                                  attempt.start_time + absl::Nanoseconds(step.after_nanos()),
+                                  step.for_good()});
   }
   return attempt;
 }
@@ -249,6 +335,11 @@ std::shared_ptr<const Outcome> DecodeOutcome(store::v1::Outcome& from, absl::Tim
   return outcome;
 }
 
+// Action I is the enum's value I + 1.
+static_assert(static_cast<int>(StopStep::Action::kAsked) + 1 == store::v1::StopStep::ACTION_ASKED);
+static_assert(static_cast<int>(StopStep::Action::kAbandoned) + 1 == store::v1::StopStep::ACTION_ABANDONED);
+static_assert(static_cast<int>(StopStep::Action::kTerminated) + 1 == store::v1::StopStep::ACTION_TERMINATED);
+static_assert(static_cast<int>(StopStep::Action::kKilled) + 1 == store::v1::StopStep::ACTION_KILLED);
 // State I is the enum's value I + 1.
 static_assert(static_cast<int>(JobState::kScheduled) + 1 == store::v1::JobRecord::STATE_SCHEDULED);
 static_assert(static_cast<int>(JobState::kRunning) + 1 == store::v1::JobRecord::STATE_RUNNING);
@@ -277,7 +368,20 @@ void RecordEncoder::Append(const JobRecord& job, std::string& bytes) {
   }
   to.set_daemon(job.daemon);
   to.set_on_disk(job.durability == Durability::kDisk);
+  to.set_in_process(job.isolation == Isolation::kProcess);
   to.AppendToString(&bytes);
+}
+
+std::string EncodeResult(const Result& result) {
+  store::v1::Outcome outcome;
+  std::visit(ResultEncoder{outcome}, result);
+  return outcome.SerializeAsString();
+}
+
+std::optional<Result> DecodeResult(absl::string_view bytes) {
+  store::v1::Outcome outcome;
+  if (!outcome.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return std::nullopt;
+  return DecodeResult(outcome);
 }
 
 RecordDecoder::RecordDecoder() : message_(std::make_unique<store::v1::JobRecord>()) {}
@@ -311,6 +415,7 @@ absl::StatusOr<JobRecord> RecordDecoder::Decode(absl::string_view bytes) {
   if (from.has_options()) job.options = DecodeOptions(*from.mutable_options());
   job.daemon = from.daemon();
   job.durability = from.on_disk() ? Durability::kDisk : Durability::kMemory;
+  job.isolation = from.in_process() ? Isolation::kProcess : Isolation::kThread;
   return job;
 }
 

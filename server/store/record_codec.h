@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,11 @@ class RecordEncoder {
  private:
   const std::unique_ptr<store::v1::JobRecord> message_;
 };
+
+/// A result alone. Thread-safe.
+std::string EncodeResult(const Result& result);
+/// Nothing: these bytes are none.
+std::optional<Result> DecodeResult(absl::string_view bytes);
 
 /// The way back. Not thread-safe.
 class RecordDecoder {

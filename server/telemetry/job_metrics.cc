@@ -12,6 +12,11 @@ namespace {
 const prometheus::Histogram::BucketBoundaries kJobSeconds = {
     0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1e3, 3000, 10000, 30000, 1e5, 300000, 1e6};
 
+// Of one attempt.
+const prometheus::Histogram::BucketBoundaries kCounts = {0, 1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7};
+const prometheus::Histogram::BucketBoundaries kMemoryBytes = {
+    1 << 20, 1 << 22, 1 << 24, 1 << 26, 1 << 28, 1 << 30, 4294967296.0, 17179869184.0, 68719476736.0};
+
 constexpr const char* kRejectReasons[] = {
     "invalid_field",    "pool_not_found",    "job_not_found", "job_exists",    "request_id_reused",
     "request_ids_full", "queue_full",        "rate_reached",  "pool_draining", "payloads_full",
@@ -29,10 +34,14 @@ struct JobMetrics::Handles {
   std::vector<prometheus::Counter*> retries;    // [kind]
   std::vector<prometheus::Counter*> abandoned;  // [kind]
   prometheus::Counter* late_completions = nullptr;
-  std::vector<prometheus::Histogram*> queue_duration;  // [pool]
-  std::vector<prometheus::Histogram*> run_duration;    // [kind]
-  std::vector<prometheus::Counter*> cpu_seconds;       // [kind]
-  std::vector<prometheus::Gauge*> last_finished;       // [pool]
+  std::vector<prometheus::Histogram*> queue_duration;    // [pool]
+  std::vector<prometheus::Histogram*> run_duration;      // [kind]
+  std::vector<prometheus::Counter*> cpu_seconds;         // [kind]
+  std::vector<prometheus::Histogram*> cpu_duration;      // [kind]
+  std::vector<prometheus::Histogram*> context_switches;  // [kind]
+  std::vector<prometheus::Histogram*> page_faults;       // [kind]
+  std::vector<prometheus::Histogram*> peak_memory;       // [kind]
+  std::vector<prometheus::Gauge*> last_finished;         // [pool]
 };
 
 JobMetrics::JobMetrics(prometheus::Registry& registry, const Names& names)
@@ -86,6 +95,22 @@ JobMetrics::JobMetrics(prometheus::Registry& registry, const Names& names)
                           .Name("jobpool_job_cpu_seconds_total")
                           .Help("User and system time that jobs used.")
                           .Register(registry);
+  auto& cpu_duration = prometheus::BuildHistogram()
+                           .Name("jobpool_attempt_cpu_seconds")
+                           .Help("User and system time that an attempt used.")
+                           .Register(registry);
+  auto& context_switches = prometheus::BuildHistogram()
+                               .Name("jobpool_attempt_context_switches")
+                               .Help("Context switches of an attempt, voluntary or not.")
+                               .Register(registry);
+  auto& page_faults = prometheus::BuildHistogram()
+                          .Name("jobpool_attempt_page_faults")
+                          .Help("Page faults of an attempt, minor and major.")
+                          .Register(registry);
+  auto& peak_memory = prometheus::BuildHistogram()
+                          .Name("jobpool_attempt_peak_memory_bytes")
+                          .Help("Most resident memory of the process of an attempt, where it had one.")
+                          .Register(registry);
   auto& retries = prometheus::BuildCounter()
                       .Name("jobpool_job_retries_total")
                       .Help("Attempts that failed and were followed by another.")
@@ -104,6 +129,10 @@ JobMetrics::JobMetrics(prometheus::Registry& registry, const Names& names)
     h.abandoned.push_back(&abandoned.Add({{"kind", kind}}));
     h.run_duration.push_back(&run_duration.Add({{"kind", kind}}, kJobSeconds));
     h.cpu_seconds.push_back(&cpu_seconds.Add({{"kind", kind}}));
+    h.cpu_duration.push_back(&cpu_duration.Add({{"kind", kind}}, kJobSeconds));
+    h.context_switches.push_back(&context_switches.Add({{"kind", kind}}, kCounts));
+    h.page_faults.push_back(&page_faults.Add({{"kind", kind}}, kCounts));
+    h.peak_memory.push_back(&peak_memory.Add({{"kind", kind}}, kMemoryBytes));
   }
 }
 
@@ -129,9 +158,16 @@ void JobMetrics::Started(size_t pool, absl::Duration queued_for) {
   handles_->queue_duration[pool]->Observe(absl::ToDoubleSeconds(queued_for));
 }
 
-void JobMetrics::Ran(size_t kind, absl::Duration run_for, absl::Duration cpu_time) {
-  handles_->run_duration[kind]->Observe(absl::ToDoubleSeconds(run_for));
-  handles_->cpu_seconds[kind]->Increment(absl::ToDoubleSeconds(cpu_time));
+void JobMetrics::Ran(size_t kind, absl::Duration run_for, const ResourceUsage& usage) {
+  Handles& h = *handles_;
+  const double cpu_seconds = absl::ToDoubleSeconds(usage.user_cpu_time + usage.system_cpu_time);
+  h.run_duration[kind]->Observe(absl::ToDoubleSeconds(run_for));
+  h.cpu_seconds[kind]->Increment(cpu_seconds);
+  h.cpu_duration[kind]->Observe(cpu_seconds);
+  h.context_switches[kind]->Observe(
+      static_cast<double>(usage.voluntary_context_switches + usage.involuntary_context_switches));
+  h.page_faults[kind]->Observe(static_cast<double>(usage.minor_page_faults + usage.major_page_faults));
+  if (usage.peak_memory_bytes > 0) h.peak_memory[kind]->Observe(static_cast<double>(usage.peak_memory_bytes));
 }
 
 void JobMetrics::Finished(size_t kind, size_t pool, size_t end_state, absl::Time end_time) {

@@ -6,6 +6,7 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "server/base/resource_usage.h"
 
 namespace prometheus {
 class Registry;
@@ -58,7 +59,7 @@ class JobMetrics {
   /// An attempt that was abandoned has come to its end.
   void LateCompletion();
   /// An attempt has ended.
-  void Ran(size_t kind, absl::Duration run_for, absl::Duration cpu_time);
+  void Ran(size_t kind, absl::Duration run_for, const ResourceUsage& usage);
   void Finished(size_t kind, size_t pool, size_t end_state, absl::Time end_time);
 
  private:

@@ -33,6 +33,8 @@ absl::string_view DefaultNamePrefix(ThreadRole role) {
       return "Connection-";
     case ThreadRole::kService:
       return "Service-";
+    case ThreadRole::kProcessWorker:
+      return "Process-";
   }
   return "";
 }
@@ -61,6 +63,8 @@ absl::string_view ThreadRoleName(ThreadRole role) {
       return "CONNECTION";
     case ThreadRole::kService:
       return "SERVICE";
+    case ThreadRole::kProcessWorker:
+      return "PROCESS_WORKER";
   }
   return "";
 }
@@ -109,109 +113,145 @@ void ThreadRegistry::RenameJob(uint64_t id, absl::string_view job_id,
   MutexLock lock(mu_);
   const auto found = threads_.find(id);
   if (found == threads_.end()) return;
-  RegisteredThread& thread = *found->second;
+  RegistryEntry& thread = *found->second;
   MutexLock thread_lock(thread.mu_);
   if (thread.job_.id == job_id) thread.job_.display_name = display_name();
 }
 
-void ThreadRegistry::Enter(RegisteredThread& thread) {
+void ThreadRegistry::Enter(RegistryEntry& entry) {
   MutexLock lock(mu_);
-  thread.id_ = ++last_id_;
-  const auto role = static_cast<size_t>(thread.role_);
-  const std::string prefix(DefaultNamePrefix(thread.role_));
-  if (thread.role_ == ThreadRole::kMain) {
-    MutexLock thread_lock(thread.mu_);
-    thread.display_name_ = prefix;
-    thread.native_name_ = NativeName(thread.pthread_);
-    thread.running_ = true;
+  entry.id_ = ++last_id_;
+  const auto role = static_cast<size_t>(entry.role_);
+  const std::string prefix(DefaultNamePrefix(entry.role_));
+  if (entry.role_ == ThreadRole::kMain) {
+    MutexLock entry_lock(entry.mu_);
+    entry.display_name_ = prefix;
+    entry.native_name_ = entry.SetNativeName("");
+    entry.running_ = true;
   } else {
-    thread.SetName(absl::StrCat(prefix, ++named_[role]));
+    entry.SetName(absl::StrCat(prefix, ++named_[role]));
   }
-  threads_.emplace(thread.id_, &thread);
+  threads_.emplace(entry.id_, &entry);
   ++count_.by_role[role];
   ++count_.version;
 }
 
-void ThreadRegistry::Leave(RegisteredThread& thread) {
+void ThreadRegistry::Leave(RegistryEntry& entry) {
   MutexLock lock(mu_);
-  threads_.erase(thread.id_);
-  --count_.by_role[static_cast<size_t>(thread.role_)];
+  threads_.erase(entry.id_);
+  --count_.by_role[static_cast<size_t>(entry.role_)];
   ++count_.version;
 }
 
-RegisteredThread::RegisteredThread(ThreadRegistry& registry, ThreadRole role, absl::string_view pool)
+RegistryEntry::RegistryEntry(ThreadRegistry& registry, ThreadRole role, absl::string_view pool,
+                             pid_t process_id, pid_t os_thread_id)
     : registry_(registry),
       role_(role),
       pool_(pool),
-      pthread_(pthread_self()),
-      os_thread_id_(gettid()),
-      start_time_(absl::Now()) {
-  pthread_getcpuclockid(pthread_, &cpu_clock_);
-  registry_.Enter(*this);
-  current_thread = this;
-}
+      process_id_(process_id),
+      os_thread_id_(os_thread_id),
+      start_time_(absl::Now()) {}
 
-RegisteredThread::~RegisteredThread() {
-  current_thread = nullptr;
-  registry_.Leave(*this);
-}
+void RegistryEntry::Enter() { registry_.Enter(*this); }
 
-RegisteredThread* RegisteredThread::Current() { return current_thread; }
+void RegistryEntry::Leave() { registry_.Leave(*this); }
 
-void RegisteredThread::SetRunning(bool running) {
+void RegistryEntry::SetRunning(bool running) {
   MutexLock lock(mu_);
   running_ = running;
 }
 
-void RegisteredThread::BeginJob(CurrentJob job) {
+void RegistryEntry::BeginJob(CurrentJob job) {
   MutexLock lock(mu_);
   running_ = true;
   job_ = std::move(job);
 }
 
-void RegisteredThread::EndJob(bool ran) {
+void RegistryEntry::EndJob(bool ran) {
   MutexLock lock(mu_);
   running_ = false;
   job_ = CurrentJob();
   jobs_run_ += ran;
 }
 
-std::string RegisteredThread::display_name() const {
+std::string RegistryEntry::display_name() const {
   MutexLock lock(mu_);
   return display_name_;
 }
 
-ThreadInfo RegisteredThread::Info() const {
+ThreadInfo RegistryEntry::Info() const {
   ThreadInfo info;
   info.id = id_;
   info.role = role_;
   info.pool = pool_;
-  info.process_id = getpid();
+  info.process_id = process_id_;
   info.os_thread_id = os_thread_id_;
   info.start_time = start_time_;
-  // The registry's lock is held: the thread has not ended, its clock is valid.
-  timespec cpu{};
-  if (clock_gettime(cpu_clock_, &cpu) == 0) info.cpu_time = absl::DurationFromTimespec(cpu);
+  // The registry's lock is held: it has not left.
+  info.cpu_time = CpuTime();
   MutexLock lock(mu_);
   info.display_name = display_name_;
   info.native_name = native_name_;
   info.state = retiring_ ? ThreadState::kRetiring : running_ ? ThreadState::kRunning : ThreadState::kIdle;
   info.job = job_;
+  if (info.pool.empty()) info.pool = job_.pool;
   info.jobs_run = jobs_run_;
   return info;
 }
 
-void RegisteredThread::SetName(absl::string_view name) {
+void RegistryEntry::SetName(absl::string_view name) {
   MutexLock lock(mu_);
   display_name_ = std::string(name);
-  pthread_setname_np(pthread_, std::string(CutAtCharacter(name, kNativeNameBytes)).c_str());
-  native_name_ = NativeName(pthread_);
+  native_name_ = SetNativeName(name);
 }
 
-ThreadUsage ThreadUsage::Now() {
-  rusage usage{};
-  getrusage(RUSAGE_THREAD, &usage);
-  return {absl::DurationFromTimeval(usage.ru_utime), absl::DurationFromTimeval(usage.ru_stime)};
+RegisteredThread::RegisteredThread(ThreadRegistry& registry, ThreadRole role, absl::string_view pool)
+    : RegistryEntry(registry, role, pool, getpid(), gettid()), pthread_(pthread_self()) {
+  pthread_getcpuclockid(pthread_, &cpu_clock_);
+  Enter();
+  current_thread = this;
+}
+
+RegisteredThread::~RegisteredThread() {
+  current_thread = nullptr;
+  Leave();
+}
+
+RegisteredThread* RegisteredThread::Current() { return current_thread; }
+
+std::string RegisteredThread::SetNativeName(absl::string_view name) {
+  if (!name.empty()) {
+    pthread_setname_np(pthread_, std::string(CutAtCharacter(name, kNativeNameBytes)).c_str());
+  }
+  return NativeName(pthread_);
+}
+
+absl::Duration RegisteredThread::CpuTime() const {
+  timespec cpu{};
+  return clock_gettime(cpu_clock_, &cpu) == 0 ? absl::DurationFromTimespec(cpu) : absl::ZeroDuration();
+}
+
+RegisteredProcess::RegisteredProcess(ThreadRegistry& registry, pid_t process_id,
+                                     std::function<void(const std::string& name)> rename)
+    : RegistryEntry(registry, ThreadRole::kProcessWorker, "", process_id, process_id),
+      rename_(std::move(rename)) {
+  Enter();
+}
+
+RegisteredProcess::~RegisteredProcess() { Leave(); }
+
+std::string RegisteredProcess::SetNativeName(absl::string_view name) {
+  std::string native(CutAtCharacter(name, kNativeNameBytes));
+  rename_(native);
+  return native;
+}
+
+absl::Duration RegisteredProcess::CpuTime() const {
+  clockid_t clock{};
+  timespec cpu{};
+  return clock_getcpuclockid(process_id(), &clock) == 0 && clock_gettime(clock, &cpu) == 0
+             ? absl::DurationFromTimespec(cpu)
+             : absl::ZeroDuration();
 }
 
 }  // namespace jobpool

@@ -17,8 +17,8 @@
 namespace jobpool {
 
 /// What a thread is for; jobpool.v1.Thread.Role says more.
-enum class ThreadRole : unsigned char { kMain, kWorker, kConnection, kService };
-inline constexpr size_t kThreadRoleCount = 4;
+enum class ThreadRole : unsigned char { kMain, kWorker, kConnection, kService, kProcessWorker };
+inline constexpr size_t kThreadRoleCount = 5;
 
 /// As jobpool.v1.Thread.Role spells it.
 absl::string_view ThreadRoleName(ThreadRole role);
@@ -36,13 +36,14 @@ struct CurrentJob {
   std::string display_name;
   bool daemon = false;
   absl::Time start_time;
+  std::string pool = {};  // of the job, where the thread has none of its own
 };
 
 /// A thread as it was at one moment.
 struct ThreadInfo {
   uint64_t id = 0;
   ThreadRole role = ThreadRole::kMain;
-  std::string pool;  // empty: of none
+  std::string pool;  // its own, or that of its job; empty: of none
   std::string display_name;
   std::string native_name;
   ThreadState state = ThreadState::kIdle;
@@ -71,11 +72,11 @@ struct ActiveCount {
   int total() const;
 };
 
-class RegisteredThread;
+class RegistryEntry;
 
-/// Knows every thread of ours from its first to its last instruction; the one
-/// source of roll call, active count and their metrics. Thread-safe; outlives
-/// every RegisteredThread. Lock order: mu_, then a thread's own.
+/// Knows every thread of ours from its first to its last instruction, and the main threads
+/// of child processes; the one source of roll call, active count and their metrics.
+/// Thread-safe; outlives every entry. Lock order: mu_, then an entry's own.
 class ThreadRegistry {
  public:
   /// Takes everything under one lock: no start or end falls between two threads.
@@ -99,34 +100,24 @@ class ThreadRegistry {
   void RenameJob(uint64_t id, absl::string_view job_id, const std::function<std::string()>& display_name);
 
  private:
-  friend class RegisteredThread;
+  friend class RegistryEntry;
 
-  void Enter(RegisteredThread& thread);
-  void Leave(RegisteredThread& thread);
+  void Enter(RegistryEntry& entry);
+  void Leave(RegistryEntry& entry);
 
   mutable Mutex mu_;
-  std::map<uint64_t, RegisteredThread*> threads_ ABSL_GUARDED_BY(mu_);
+  std::map<uint64_t, RegistryEntry*> threads_ ABSL_GUARDED_BY(mu_);
   ActiveCount count_ ABSL_GUARDED_BY(mu_);
   uint64_t last_id_ ABSL_GUARDED_BY(mu_) = 0;
   // How many were named by default, for `Thread-N` and its like.
   std::array<uint64_t, kThreadRoleCount> named_ ABSL_GUARDED_BY(mu_){};
 };
 
-/// Makes the calling thread one of ours for the length of a scope: the first
-/// local of its body. Its setters are called by that thread only, and wake
-/// nobody.
-class RegisteredThread {
+/// A thread in the registry. What is public may be called by any thread.
+class RegistryEntry {
  public:
-  /// `pool` may be empty. The display name is the role's default. It is
-  /// the native name too, but for the main thread's, which keeps the program's,
-  /// by which operators find the process.
-  RegisteredThread(ThreadRegistry& registry, ThreadRole role, absl::string_view pool);
-  ~RegisteredThread();
-  RegisteredThread(const RegisteredThread&) = delete;
-  RegisteredThread& operator=(const RegisteredThread&) = delete;
-
-  /// The registration of the calling thread; null if it is none of ours.
-  static RegisteredThread* Current();
+  RegistryEntry(const RegistryEntry&) = delete;
+  RegistryEntry& operator=(const RegistryEntry&) = delete;
 
   /// RUNNING or IDLE, for a thread that serves without a job.
   void SetRunning(bool running);
@@ -138,11 +129,29 @@ class RegisteredThread {
   void EndJob(bool ran);
 
   uint64_t id() const { return id_; }
+  pid_t process_id() const { return process_id_; }
   pid_t os_thread_id() const { return os_thread_id_; }
   std::string display_name() const;
 
+ protected:
+  /// `pool` may be empty.
+  RegistryEntry(ThreadRegistry& registry, ThreadRole role, absl::string_view pool, pid_t process_id,
+                pid_t os_thread_id);
+  virtual ~RegistryEntry() = default;
+
+  /// To be called when the entry can do all, and before it cannot any more. In between it has
+  /// a display name, the role's default at first.
+  void Enter();
+  void Leave();
+
  private:
   friend class ThreadRegistry;
+
+  /// Gives it a name in the operating system; returns what that has made of it, or for an
+  /// empty one what it is. Called under locks.
+  virtual std::string SetNativeName(absl::string_view name) = 0;
+  /// What it has used so far.
+  virtual absl::Duration CpuTime() const = 0;
 
   ThreadInfo Info() const;
   void SetName(absl::string_view name);
@@ -152,10 +161,9 @@ class RegisteredThread {
   // Constant after construction; id_ once entered.
   const ThreadRole role_;
   const std::string pool_;
-  const pthread_t pthread_;
+  const pid_t process_id_;
   const pid_t os_thread_id_;
-  clockid_t cpu_clock_{};
-  absl::Time start_time_;
+  const absl::Time start_time_;
   uint64_t id_ = 0;
 
   mutable Mutex mu_;
@@ -167,12 +175,42 @@ class RegisteredThread {
   uint64_t jobs_run_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
-/// User and system time of the calling thread so far.
-struct ThreadUsage {
-  absl::Duration user;
-  absl::Duration system;
+/// Makes the calling thread one of ours for the length of a scope: the first
+/// local of its body. Its setters are called by that thread only, and wake
+/// nobody.
+class RegisteredThread final : public RegistryEntry {
+ public:
+  /// `pool` may be empty. The display name is the role's default. It is
+  /// the native name too, but for the main thread's, which keeps the program's,
+  /// by which operators find the process.
+  RegisteredThread(ThreadRegistry& registry, ThreadRole role, absl::string_view pool);
+  ~RegisteredThread() override;
 
-  static ThreadUsage Now();
+  /// The registration of the calling thread; null if it is none of ours.
+  static RegisteredThread* Current();
+
+ private:
+  std::string SetNativeName(absl::string_view name) override;
+  absl::Duration CpuTime() const override;
+
+  const pthread_t pthread_;
+  clockid_t cpu_clock_{};
+};
+
+/// The main thread of a child process, for the length of a scope.
+class RegisteredProcess final : public RegistryEntry {
+ public:
+  /// `rename` gives the process another native name, of at most 15 bytes; it is called under
+  /// locks, by any thread, and must not wait.
+  RegisteredProcess(ThreadRegistry& registry, pid_t process_id,
+                    std::function<void(const std::string& name)> rename);
+  ~RegisteredProcess() override;
+
+ private:
+  std::string SetNativeName(absl::string_view name) override;
+  absl::Duration CpuTime() const override;
+
+  const std::function<void(const std::string& name)> rename_;
 };
 
 }  // namespace jobpool

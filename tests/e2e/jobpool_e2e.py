@@ -82,11 +82,30 @@ def unix_time(timestamp):
     return timestamp.seconds + timestamp.nanos / 1e9
 
 
+def processes_below(pid):
+    """What has come of the process `pid` and is there still: name and state by pid. Z is the state of a zombie."""
+    children, found = {}, {}
+    for child in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{child}/stat", encoding="utf-8", errors="replace") as stat:
+                begin, _, rest = stat.read().rpartition(")")
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended meanwhile
+        state, parent = rest.split()[:2]
+        children.setdefault(int(parent), []).append((int(child), (begin.partition("(")[2], state)))
+    parents = [pid]
+    while parents:
+        for child, what in children.get(parents.pop(), []):
+            found[child] = what
+            parents.append(child)
+    return found
+
+
 class Server:
     """A running jobpoold on free ports of 127.0.0.1, with a store that goes with it unless the flags name a
     --state_dir. `finish` must be called, or `killed`."""
 
-    def __init__(self, *flags, drain_timeout="0s", env=None):
+    def __init__(self, *flags, drain_timeout="0s", env=None, program=f"{BIN}/jobpoold"):
         self._log = tempfile.TemporaryFile()
         self._state = tempfile.TemporaryDirectory(prefix="jobpool-state-")
         listen = [f"{flag}=127.0.0.1:0" for flag in ("--grpc_listen", "--http_listen")
@@ -94,7 +113,7 @@ class Server:
         store = [flag for flag in (STORE, f"--state_dir={self._state.name}")
                  if not any(f.startswith(flag.partition("=")[0]) for f in flags)]
         self.process = subprocess.Popen(
-            [f"{BIN}/jobpoold", *listen, *store, f"--drain_timeout={drain_timeout}", *flags],
+            [program, *listen, *store, f"--drain_timeout={drain_timeout}", *flags],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self._log, env={**os.environ, **(env or {})})
         try:
             serving = eventually(self._serving, what="the server serves")

@@ -418,7 +418,7 @@ class Completion(CliTest):
         self.assertEqual(self.complete("jobs", "update", "a", "--no"), ["--now", "--no-deadline"])
         self.assertEqual(self.complete("run", "p"), ["primes", "pi"])
         self.assertEqual(self.complete("run", "pi", ""), [])
-        self.assertEqual(self.complete("run", "--pay"), ["--payload"])
+        self.assertEqual(self.complete("run", "--pay"), ["--payload", "--payload-file"])
         self.assertEqual(self.complete("jobs", "list", "--page-s"), ["--page-size"])
         self.assertEqual(self.complete("jobs", "list", "--ser"), ["--server"])
         self.assertEqual(self.complete("-o", ""), ["table", "json", "name"])

@@ -10,7 +10,7 @@ from jobpool.v1 import job_pb2, pool_service_pb2 as ps
 from jobpool_e2e import PATIENCE, E2eTest, eventually, noop_job, sleep_job
 
 PROMTOOL = "/usr/bin/promtool"
-KINDS = ("sleep", "primes", "fibonacci", "pi", "hash", "spin", "noop")
+KINDS = ("sleep", "primes", "fibonacci", "pi", "hash", "spin", "noop", "command", "custom")
 POOLS, END_STATES = ("blocking", "compute"), ("succeeded", "failed", "cancelled")
 CONFIG = """
 global: {scrape_interval: 1s, scrape_timeout: 1s}

@@ -73,6 +73,7 @@ class TestPipeline {
     int64_t max_waits = 1000;
     size_t max_ended_jobs = 100'000;
     std::function<void(HandlerRegistry&)> replace_handlers = {};  // called before the pipeline is made
+    std::optional<ProcessPoolOptions> processes = {};             // set: there are some
   };
 
   explicit TestPipeline(const Clock& clock = Clock::Real()) : TestPipeline(Options(), clock) {}
@@ -83,7 +84,11 @@ class TestPipeline {
     options_.limits.max_waits = options.max_waits;
     options_.seed = 42;
     if (options.replace_handlers) options.replace_handlers(handlers_);
-    pipeline_ = std::make_unique<Pipeline>(options_, handlers_, store_, threads_, metrics_, clock_);
+    if (options.processes.has_value()) {
+      processes_ = std::make_unique<ProcessPool>(*options.processes, fork_server_, threads_);
+    }
+    pipeline_ = std::make_unique<Pipeline>(options_, handlers_, store_, threads_, metrics_, clock_, nullptr,
+                                           processes_.get());
   }
 
   ~TestPipeline() {
@@ -95,6 +100,7 @@ class TestPipeline {
   Pipeline& operator*() { return *pipeline_; }
   HookedStore& store() { return store_; }
   ThreadRegistry& threads() { return threads_; }
+  ProcessPool& processes() { return *processes_; }
   const prometheus::Registry& metrics() const { return metrics_; }
 
   /// REQUIRES: it is accepted. What a test cannot go on without ends it by an
@@ -145,6 +151,8 @@ class TestPipeline {
   prometheus::Registry metrics_;
   const Clock& clock_;
   PipelineOptions options_;
+  ForkServer fork_server_;
+  std::unique_ptr<ProcessPool> processes_;
   std::unique_ptr<Pipeline> pipeline_;
 };
 

@@ -2,12 +2,14 @@
 
 #include <atomic>
 #include <latch>
+#include <poll.h>
 #include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
 
 #include "server/base/clock.h"
+#include "server/base/event.h"
 #include "tests/support/watchdog.h"
 
 namespace jobpool {
@@ -98,6 +100,27 @@ TEST(CancelTokenTest, WakesASleeperWhereverItIs) {
     token.Cancel(CancelReason::kRequested);
     sleeper.join();
   }
+}
+
+bool IsRaised(const Event& event) {
+  pollfd readable = {event.descriptor(), POLLIN, 0};
+  return poll(&readable, 1, 0) == 1;
+}
+
+TEST(CancelTokenTest, RaisesItsEventWhenItIsCancelledOrIf) {
+  const Event before;
+  const Event after;
+  const Event no_more;
+  CancelToken token;
+  token.set_event(&no_more);
+  token.set_event(nullptr);
+  token.set_event(&before);
+  EXPECT_FALSE(IsRaised(before));
+  token.Cancel(CancelReason::kRequested);
+  EXPECT_TRUE(IsRaised(before));
+  EXPECT_FALSE(IsRaised(no_more));
+  token.set_event(&after);
+  EXPECT_TRUE(IsRaised(after));
 }
 
 TEST(CancelTokenTest, WakesAllSleepersAtOnce) {

@@ -158,6 +158,13 @@ TEST(JobTextTest, ResultOfEachKind) {
   EXPECT_EQ(ResultText(job), "e3b0");
   compute.mutable_spin()->mutable_cpu_time()->set_nanos(1'500'000);
   EXPECT_EQ(ResultText(job), "1.5ms");
+  v1::CommandResult& command = *job.mutable_result()->mutable_command();
+  command.set_exit_status(3);
+  command.set_stdout("abc");
+  command.set_stderr_truncated(true);
+  EXPECT_EQ(ResultText(job), "exit status 3, 3 bytes of stdout, 0 bytes and more of stderr");
+  command.set_signal(9);
+  EXPECT_EQ(ResultText(job), "signal 9, 3 bytes of stdout, 0 bytes and more of stderr");
 }
 
 TEST(JobTextTest, WorkAsItWasGiven) {
@@ -170,6 +177,11 @@ TEST(JobTextTest, WorkAsItWasGiven) {
   EXPECT_EQ(KindText(job), "hash");
   job.mutable_sleep()->mutable_duration()->set_seconds(90);
   EXPECT_EQ(WorkText(job), "sleep 1m30s");
+  job.mutable_command()->set_name("greet");
+  (*job.mutable_command()->mutable_arguments())["who"] = "a\nb";
+  (*job.mutable_command()->mutable_arguments())["times"] = std::string(100, 'x');
+  EXPECT_EQ(WorkText(job), absl::StrCat("command greet times=", std::string(59, 'x'), "… who=a\\nb"));
+  EXPECT_EQ(KindText(job), "command");
 }
 
 TEST(JobTextTest, SummaryOfARun) {

@@ -6,6 +6,7 @@
 
 #include "absl/strings/match.h"
 #include "client/cli/work_args.h"
+#include "tests/support/temp_dir.h"
 
 namespace jobpool::cli {
 namespace {
@@ -143,7 +144,7 @@ TEST(WorkArgsTest, LeavesBoundsToTheServer) {
 }
 
 TEST(WorkArgsTest, RefusesWhatDoesNotFitTheKind) {
-  ExpectRefused(Args("frobnicate"), "sleep, primes, fibonacci, pi, hash, spin, noop");
+  ExpectRefused(Args("frobnicate"), "sleep, primes, fibonacci, pi, hash, spin, noop, command");
   ExpectRefused(Args("primes"), "LIMIT");
   ExpectRefused(Args("noop", "1"), "no argument");
   ExpectRefused(Args("primes", "many"), "'many'");
@@ -157,7 +158,85 @@ TEST(WorkArgsTest, RefusesWhatDoesNotFitTheKind) {
   ExpectRefused(args, "--seed");
   args = Args("primes", "1");
   args.payload = "";
-  ExpectRefused(args, "--payload");
+  ExpectRefused(args, "--payload is for");
+  args = Args("primes", "1");
+  args.payload_file = "/dev/null";
+  ExpectRefused(args, "--payload-file is for");
+  args = Args("primes", "1");
+  args.more_arguments = {"2"};
+  ExpectRefused(args, "got also '2'");
+  ExpectRefused(Args("custom"), "KIND");
+}
+
+TEST(WorkArgsTest, ACustomJobHasItsPayloadFromOneOfThree) {
+  WorkArgs args = Args("custom", "reverse");
+  EXPECT_EQ(Request(args).job().custom().kind(), "reverse");
+  EXPECT_EQ(Request(args).job().custom().payload(), "");
+  args.more_arguments = {"hello"};
+  EXPECT_EQ(Request(args).job().custom().payload(), "hello");
+  args.payload = "hello";
+  ExpectRefused(args, "more than once");
+  args.more_arguments.clear();
+  EXPECT_EQ(Request(args).job().custom().payload(), "hello");
+  args.payload_file = "/dev/null";
+  ExpectRefused(args, "more than once");
+}
+
+TEST(WorkArgsTest, ReadsAPayloadFromAFile) {
+  const TempDir folder;
+  const std::string bytes = std::string("a\0\xff", 3) + std::string(200'000, 'x');
+  for (WorkArgs args : {Args("custom", "reverse"), Args("noop")}) {
+    args.payload_file = folder.Write("payload", bytes);
+    const v1::Job job = Request(args).job();
+    EXPECT_TRUE((args.kind == "noop" ? job.noop().payload() : job.custom().payload()) == bytes) << args.kind;
+    args.payload_file = folder.Path("none");
+    ExpectRefused(args, "No such file");
+    args.payload_file = folder.Path("");
+    ExpectRefused(args, "Is a directory");
+    args.payload_file = "/dev/zero";
+    ExpectRefused(args, "has more than 1048576 bytes");
+  }
+}
+
+TEST(WorkArgsTest, CommandsTakeParametersEnvironmentAndInput) {
+  const TempDir folder;
+  WorkArgs args = Args("command", "greet");
+  args.more_arguments = {"who=a=b", "x=", "y=-1"};
+  args.environment = {"LC_ALL=C"};
+  args.stdin_file = folder.Write("input", absl::string_view("a\0b", 3));
+  const v1::Command command = Request(args).job().command();
+  EXPECT_EQ(command.name(), "greet");
+  EXPECT_EQ(command.arguments_size(), 3);
+  EXPECT_EQ(command.arguments().at("who"), "a=b");
+  EXPECT_EQ(command.arguments().at("x"), "");
+  EXPECT_EQ(command.arguments().at("y"), "-1");
+  EXPECT_EQ(command.environment().at("LC_ALL"), "C");
+  EXPECT_EQ(command.stdin(), std::string("a\0b", 3));
+
+  ExpectRefused(Args("command"), "NAME");
+  args = Args("command", "greet");
+  args.more_arguments = {"who"};
+  ExpectRefused(args, "'who' must be PARAM=VALUE");
+  args.more_arguments = {"who=a", "who=b"};
+  ExpectRefused(args, "'who' is given twice");
+  args.more_arguments.clear();
+  args.environment = {"=x"};
+  ExpectRefused(args, "--env: '=x' must be NAME=VALUE");
+  args.environment.clear();
+  args.stdin_file = folder.Path("none");
+  ExpectRefused(args, "No such file");
+  args.stdin_file = folder.Write("large", std::string((1 << 20) + 1, 'x'));
+  ExpectRefused(args, "has more than 1048576 bytes");
+
+  args = Args("sleep", "1");
+  args.more_arguments = {"2"};
+  ExpectRefused(args, "sleep takes 1 argument, got also '2'");
+  args.more_arguments.clear();
+  args.environment = {"A=1"};
+  ExpectRefused(args, "--env is for command only");
+  args.environment.clear();
+  args.stdin_file = "-";
+  ExpectRefused(args, "--stdin-file is for command only");
 }
 
 TEST(WorkArgsTest, RefusesBadLabelsAndRetention) {

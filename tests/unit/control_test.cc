@@ -9,12 +9,14 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include <gtest/gtest.h>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "tests/support/error_details.h"
+#include "tests/support/eventually.h"
 #include "tests/support/metric_reader.h"
 #include "tests/support/test_pipeline.h"
 
@@ -186,6 +188,19 @@ TEST_F(ControlRaceTest, CancelWhereTakesTheChosen) {
             1u);
   EXPECT_EQ(ReasonOf(pipeline_.AwaitEnd("daemon").record.outcome->error), "INTERRUPTED");
   EXPECT_EQ(TestPipeline::StateOf(*stays), JobState::kRunning);
+}
+
+TEST_F(ControlRaceTest, WhatACancelledJobLeavesFreeIsForNoneThatIsCancelledToo) {
+  std::vector<std::shared_ptr<LiveJob>> jobs = {pipeline_.Submit(SleepSpec(absl::Hours(1)))};
+  EXPECT_TRUE(Eventually([&] { return TestPipeline::StateOf(*jobs[0]) == JobState::kRunning; }));
+  for (int i = 0; i < 200; ++i) jobs.push_back(pipeline_.Submit(NoopSpec()));
+  EXPECT_EQ(pipeline_->control().CancelWhere([](const LiveJob&) { return true; }, CancelReason::kInterrupted),
+            jobs.size());
+  pipeline_->Stop();
+  for (const auto& job : jobs) {
+    EXPECT_EQ(TestPipeline::StateOf(*job), JobState::kCancelled);
+    EXPECT_EQ(job->Snapshot().attempts.size(), job == jobs[0] ? 1u : 0u);
+  }
 }
 
 }  // namespace

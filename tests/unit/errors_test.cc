@@ -141,10 +141,30 @@ std::vector<Expected> EveryError() {
       {JobCancelledError(CancelReason::kRequested), Code::kCancelled, "CANCEL_REQUESTED", {}, {}},
       {JobCancelledError(CancelReason::kCallerGone), Code::kCancelled, "CALLER_GONE", {}, {}},
       {JobCancelledError(CancelReason::kInterrupted), Code::kCancelled, "INTERRUPTED", {}, {}},
+      {ProcessDiedError("ended by signal 11 (SIGSEGV)", 0, 11),
+       Code::kInternal,
+       "PROCESS_DIED",
+       {{"signal", "11"}},
+       {}},
+      {KindNotLoadedError("reverse"),
+       Code::kFailedPrecondition,
+       "KIND_NOT_LOADED",
+       {{"kind", "reverse"}},
+       {"PreconditionFailure"}},
       {WorkFailedError(absl::ResourceExhaustedError("out of memory")),
        Code::kResourceExhausted,
        "WORK_FAILED",
        {},
+       {}},
+      {CommandFailedError("exit status 3", 3, 0, ""),
+       Code::kUnknown,
+       "COMMAND_FAILED",
+       {{"exit_status", "3"}},
+       {}},
+      {CommandNotAllowedError("greet", "no more"),
+       Code::kFailedPrecondition,
+       "COMMAND_NOT_ALLOWED",
+       {{"name", "greet"}},
        {}},
   };
 }
@@ -249,6 +269,23 @@ TEST(ErrorsTest, WorkFailedKeepsCodeAndMessageOfTheCause) {
   const absl::Status status = WorkFailedError(absl::OutOfRangeError("too far"));
   EXPECT_EQ(status.code(), absl::StatusCode::kOutOfRange);
   EXPECT_EQ(status.message(), "too far");
+}
+
+TEST(ErrorsTest, ACommandThatALimitEndedSaysWhich) {
+  const absl::Status status = CommandFailedError("ended by signal 24", 0, 24, "cpu");
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(ReasonOf(status), "COMMAND_FAILED");
+  const std::map<std::string, std::string> expected = {{"signal", "24"}, {"limit", "cpu"}};
+  EXPECT_EQ(MetadataOf(status), expected);
+}
+
+TEST(ErrorsTest, WorkFailedKeepsAReasonThatTheCauseHas) {
+  const absl::Status cause = CommandFailedError("exit status 3", 3, 0, "");
+  EXPECT_EQ(WorkFailedError(cause), cause);
+}
+
+TEST(ErrorsTest, WorkFailedKeepsACauseThatHasAReason) {
+  EXPECT_EQ(WorkFailedError(KindNotLoadedError("reverse")), KindNotLoadedError("reverse"));
 }
 
 }  // namespace

@@ -58,6 +58,24 @@ TEST_F(JobEventsTest, InTheirOrder) {
   EXPECT_EQ(events_.Find(4), nullptr);
 }
 
+TEST_F(JobEventsTest, OutputIsKeptFromWhenSomebodyAsksForIt) {
+  events_.Watch();
+  EXPECT_FALSE(events_.wants_output());
+  events_.Watch(/*with_output=*/true);
+  EXPECT_TRUE(events_.wants_output());
+  events_.Record(JobEventType::kOutput, Shared("a"), nullptr, std::nullopt,
+                 JobOutput{OutputStream::kErr, std::string(1000, 'x')});
+  EXPECT_EQ(events_.Find(1)->output->bytes.size(), 1000u);
+  EXPECT_GE(events_.Find(1)->Bytes(), 1000u + events_.Find(1)->job->Bytes());
+  events_.Unwatch(/*with_output=*/true);
+  events_.ForgetUnwatched();
+  EXPECT_TRUE(events_.wants_output());  // who goes on will want it
+  clock_.Advance(JobEvents::kKeptUnwatched);
+  events_.ForgetUnwatched();
+  EXPECT_FALSE(events_.wants_output());  // though somebody watches
+  EXPECT_TRUE(events_.active());
+}
+
 TEST_F(JobEventsTest, TheOldestGoFirst) {
   events_.Watch();
   for (int i = 1; i <= kMaxEvents + 1; ++i) Record("a");

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "tests/support/job_builder.h"
 
 namespace jobpool {
@@ -126,7 +127,7 @@ TEST(JobOrderTest, RefusesTextThatIsNoPosition) {
   }
   EXPECT_TRUE(Order("priority").Decode("1 a 9").has_value());
   EXPECT_FALSE(Order("state").Decode("1 a 6").has_value());
-  EXPECT_FALSE(Order("kind").Decode("1 a 7").has_value());
+  EXPECT_FALSE(Order("kind").Decode(absl::StrCat("1 a ", kKindCount)).has_value());
   EXPECT_FALSE(Order("end_time").Decode("1 a x").has_value());
 }
 

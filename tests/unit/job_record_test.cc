@@ -136,14 +136,45 @@ TEST(JobRecordTest, ExpiresRetentionAfterItsEnd) {
 }
 
 TEST(WorkTest, KindsFollowTheAlternatives) {
-  const Work works[] = {SleepWork{}, PrimesWork{}, FibonacciWork{}, PiWork{},
-                        HashWork{},  SpinWork{},   NoopWork{}};
+  const Work works[] = {SleepWork{}, PrimesWork{}, FibonacciWork{}, PiWork{},    HashWork{},
+                        SpinWork{},  NoopWork{},   CommandWork{},   CustomWork{}};
   ASSERT_EQ(std::size(works), kKindCount);
-  const char* const names[] = {"sleep", "primes", "fibonacci", "pi", "hash", "spin", "noop"};
+  const char* const names[] = {"sleep", "primes", "fibonacci", "pi",    "hash",
+                               "spin",  "noop",   "command",   "custom"};
   for (size_t i = 0; i < kKindCount; ++i) {
     EXPECT_EQ(static_cast<size_t>(KindOf(works[i])), i);
     EXPECT_EQ(KindName(KindOf(works[i])), names[i]);
   }
+}
+
+TEST(WorkTest, CommandsCountWhatTheyHold) {
+  EXPECT_EQ(HeapBytes(Work(CommandWork{})), 0u);
+  EXPECT_EQ(HeapBytes(Result(CommandResult{})), 0u);
+  const CommandCall call{
+      "name", {{"a", std::string(1000, 'x')}}, {{"B", std::string(2000, 'x')}}, std::string(4000, 'x')};
+  const size_t bytes = HeapBytes(Work(CommandWork{std::make_shared<const CommandCall>(call)}));
+  EXPECT_GE(bytes, 4u + 1 + 1000 + 1 + 2000 + 4000 + sizeof(CommandCall));
+  EXPECT_LE(bytes, 7500u);
+  CommandOutput output;
+  output.out = std::string(1000, 'x');
+  output.err = std::string(2000, 'x');
+  EXPECT_EQ(HeapBytes(Result(CommandResult{std::make_shared<const CommandOutput>(output)})),
+            3000 + sizeof(CommandOutput));
+}
+
+// A million of them may wait: see docs/benchmarks.md.
+TEST(WorkTest, IsSmall) {
+  EXPECT_LE(sizeof(Work), 24u);
+  EXPECT_EQ(HeapBytes(Work(NoopWork{})), 0u);
+}
+
+TEST(WorkTest, CountsWhatItHolds) {
+  const std::string payload(1000, 'x');
+  const auto call = std::make_shared<const CustomWork::Call>(CustomWork::Call{"reverse", payload});
+  EXPECT_GE(HeapBytes(Work(CustomWork{call})), 1007u);
+  EXPECT_EQ(HeapBytes(Work(CustomWork{})), 0u);
+  EXPECT_EQ(HeapBytes(Result(CustomResult{std::make_shared<const std::string>(payload)})), 1000u);
+  EXPECT_EQ(HeapBytes(Result(CustomResult{})), 0u);
 }
 
 }  // namespace

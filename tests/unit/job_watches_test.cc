@@ -76,10 +76,12 @@ class Watcher {
   std::optional<uint64_t> position() const { return position_; }
 
   static std::string Text(const JobEvent& event) {
-    static constexpr const char* kTypes[] = {"INITIAL", "CREATED", "CHANGED", "PROGRESS", "ENDED", "DELETED"};
+    static constexpr const char* kTypes[] = {"INITIAL", "CREATED", "CHANGED", "PROGRESS",
+                                             "ENDED",   "DELETED", "OUTPUT"};
     return absl::StrCat(kTypes[static_cast<size_t>(event.type)], " ", event.job->id, " ",
                         JobStateName(event.job->state),
-                        event.progress.has_value() ? " " + event.progress->message : "");
+                        event.progress.has_value() ? " " + event.progress->message : "",
+                        event.output.has_value() ? " " + event.output->bytes : "");
   }
 
  private:
@@ -240,6 +242,51 @@ TEST_F(JobWatchesTest, AFilterTellsOfWhatMatchesOrMatchedBefore) {
   Delete("a");
   End(*before);
   EXPECT_EQ(watcher.Say(), "ENDED before CANCELLED");
+}
+
+TEST_F(JobWatchesTest, OutputIsToldToWhoAsksForIt) {
+  const auto a = Create("a");
+  const auto control = Start(*a);
+  const auto write = [&](const RunControl& attempt, const char* bytes) {
+    a->TellOutput(events_, attempt, {OutputStream::kOut, bytes});
+  };
+  const auto with_output = [](WatchSpec spec) {
+    spec.output = true;
+    return spec;
+  };
+  Watcher plain(watches_, Names({"a"}));
+  Watcher filtered(watches_, Where(kRunning));
+  Watcher named(watches_, with_output(Names({"a"})));
+  Watcher matching(watches_, with_output(Where(kRunning)));
+  write(*control, "before its state is told");
+  for (Watcher* const watcher : {&plain, &filtered, &named, &matching}) {
+    EXPECT_EQ(watcher->Say(), "INITIAL a RUNNING");
+  }
+  write(*control, "one");
+  write(RunControl(), "of another attempt");
+  Rename(*a, "new");
+  for (Watcher* const watcher : {&named, &matching}) {
+    EXPECT_EQ(watcher->Say(), "OUTPUT a RUNNING before its state is told");
+    EXPECT_EQ(watcher->Say(), "OUTPUT a RUNNING one");
+  }
+  for (Watcher* const watcher : {&plain, &filtered, &named, &matching}) {
+    EXPECT_EQ(watcher->Say(), "CHANGED a RUNNING");
+  }
+  const std::optional<uint64_t> position = named.position();
+  write(*control, "two");
+  End(*a);
+  write(*control, "too late");
+  for (Watcher* const watcher : {&plain, &named}) {
+    if (watcher == &named) {
+      EXPECT_EQ(watcher->Say(), "OUTPUT a RUNNING two");
+    }
+    EXPECT_EQ(watcher->Say(), "ENDED a CANCELLED");
+    EXPECT_EQ(watcher->Say(), "all ended");
+  }
+  Watcher resumed(watches_, with_output(Names({"a"}, position)));
+  EXPECT_EQ(resumed.Say(), "OUTPUT a RUNNING two");
+  Watcher without(watches_, Names({"a"}, position));
+  EXPECT_EQ(without.Say(), "ENDED a CANCELLED");
 }
 
 TEST_F(JobWatchesTest, ChangesOnly) {

@@ -4,6 +4,7 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -79,7 +80,7 @@ TEST_F(JobMetricsTest, RejectionsAreCountedByReason) {
 
 TEST_F(JobMetricsTest, DurationsAreInSeconds) {
   metrics_.Started(1, absl::Milliseconds(1500));
-  metrics_.Ran(0, absl::Seconds(3), absl::Milliseconds(250));
+  metrics_.Ran(0, absl::Seconds(3), {absl::Milliseconds(200), absl::Milliseconds(50), 3, 4, 5, 6, 7 << 20});
   const auto queued = FindSeries(registry_, "jobpool_job_queue_duration_seconds", {{"pool", "compute"}});
   EXPECT_EQ(queued[0].histogram.sample_count, 1u);
   EXPECT_DOUBLE_EQ(queued[0].histogram.sample_sum, 1.5);
@@ -88,6 +89,23 @@ TEST_F(JobMetricsTest, DurationsAreInSeconds) {
   EXPECT_DOUBLE_EQ(ran[0].histogram.sample_sum, 3);
   EXPECT_DOUBLE_EQ(Sum("jobpool_job_cpu_seconds_total", {{"kind", "sleep"}}), 0.25);
   EXPECT_EQ(Sum("jobpool_job_cpu_seconds_total", {{"kind", "noop"}}), 0);
+}
+
+TEST_F(JobMetricsTest, UsageOfAttemptsIsToldByKind) {
+  metrics_.Ran(0, absl::Seconds(3), {absl::Milliseconds(200), absl::Milliseconds(50), 3, 4, 5, 6, 7 << 20});
+  metrics_.Ran(0, absl::Seconds(3), {});  // of a thread, which has no memory of its own
+  const std::tuple<const char*, double, uint64_t> expected[] = {
+      {"jobpool_attempt_cpu_seconds", 0.25, 2},
+      {"jobpool_attempt_context_switches", 7, 2},
+      {"jobpool_attempt_page_faults", 11, 2},
+      {"jobpool_attempt_peak_memory_bytes", 7 << 20, 1},
+  };
+  for (const auto& [name, sum, count] : expected) {
+    const auto series = FindSeries(registry_, name, {{"kind", "sleep"}});
+    EXPECT_DOUBLE_EQ(series[0].histogram.sample_sum, sum) << name;
+    EXPECT_EQ(series[0].histogram.sample_count, count) << name;
+    EXPECT_EQ(FindSeries(registry_, name, {{"kind", "noop"}})[0].histogram.sample_count, 0u) << name;
+  }
 }
 
 TEST_F(JobMetricsTest, LastFinishedIsAUnixTime) {
@@ -103,7 +121,7 @@ TEST_F(JobMetricsTest, CountsOverThreads) {
       for (int i = 0; i < 1000; ++i) {
         metrics_.Submitted(0, 0);
         metrics_.Started(0, absl::Seconds(1));
-        metrics_.Ran(0, absl::Seconds(1), absl::Seconds(1));
+        metrics_.Ran(0, absl::Seconds(1), {absl::Seconds(1)});
         metrics_.Finished(0, 0, 0, absl::UnixEpoch());
       }
     });

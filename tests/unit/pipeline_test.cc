@@ -10,6 +10,7 @@
 
 #include <gtest/gtest.h>
 
+#include "server/job/errors.h"
 #include "tests/support/error_details.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/metric_reader.h"
@@ -71,9 +72,49 @@ TEST(PipelineTest, KeepsWhatWasAskedFor) {
 
 TEST(PipelineTest, EachKindHasItsPool) {
   for (size_t kind = 0; kind < kKindCount; ++kind) {
-    EXPECT_EQ(PoolSet::DefaultPool(static_cast<Kind>(kind)),
-              static_cast<Kind>(kind) == Kind::kSleep ? "blocking" : "compute");
+    const auto which = static_cast<Kind>(kind);
+    const bool blocks = which == Kind::kSleep || which == Kind::kCommand || which == Kind::kCustom;
+    EXPECT_EQ(PoolSet::DefaultPool(which), blocks ? "blocking" : "compute") << kind;
   }
+}
+
+// Fails with a reason of its own and a result, but in its third run.
+class GivesAndFails final : public Handler {
+ public:
+  absl::StatusOr<Result> Run(const Work&, HandlerContext& context) const override {
+    context.process_usage = {absl::Hours(1), absl::Hours(2)};
+    if (++runs_ == 3) return NoopResult{};
+    context.result_of_failure = PrimesResult{runs_};
+    return CommandFailedError("it failed", 7, 0, "");
+  }
+
+ private:
+  mutable std::atomic<int> runs_{0};
+};
+
+TEST(PipelineTest, WorkThatFailsCanHaveAResult) {
+  TestPipeline::Options options;
+  options.replace_handlers = [](HandlerRegistry& handlers) {
+    handlers.Replace(Kind::kNoop, std::make_unique<GivesAndFails>());
+  };
+  TestPipeline pipeline(options);
+  pipeline.Submit(NoopSpec("fails"));
+  const JobRecord failed = pipeline.AwaitEnd("fails").record;
+  EXPECT_EQ(failed.state, JobState::kFailed);
+  EXPECT_EQ(ReasonOf(failed.outcome->error), "COMMAND_FAILED");
+  ASSERT_TRUE(failed.outcome->result.has_value());
+  EXPECT_EQ(std::get<PrimesResult>(*failed.outcome->result).count, 1);
+  EXPECT_GE(failed.attempts[0].usage.user_cpu_time, absl::Hours(1));
+  EXPECT_GE(failed.attempts[0].usage.system_cpu_time, absl::Hours(2));
+
+  JobSpec spec = NoopSpec("again");
+  spec.options.retry.max_attempts = 2;
+  spec.options.retry.initial_backoff = absl::ZeroDuration();
+  pipeline.Submit(spec);
+  const JobRecord succeeded = pipeline.AwaitEnd("again").record;
+  EXPECT_EQ(succeeded.state, JobState::kSucceeded);
+  EXPECT_EQ(succeeded.attempts.size(), 2u);
+  EXPECT_TRUE(std::holds_alternative<NoopResult>(*succeeded.outcome->result));
 }
 
 TEST(PipelineTest, RollCallShowsARunningJob) {

@@ -145,6 +145,13 @@ TEST(SqliteRecordCodecTest, KeepsEachKind) {
       {HashWork{9, 10}, HashResult{"11"}},
       {SpinWork{absl::Nanoseconds(12)}, SpinResult{absl::Nanoseconds(13)}},
       {NoopWork{payload}, NoopResult{payload}},
+      {CommandWork{std::make_shared<const CommandCall>(
+           CommandCall{"c", {{"a", "\xff"}, {"b", ""}}, {{"C", "1"}}, std::string("\0x", 2)})},
+       CommandResult{std::make_shared<const CommandOutput>(
+           CommandOutput{1, 2, std::string("\0y", 2), "z", true, true})}},
+      {CustomWork{std::make_shared<const CustomWork::Call>(CustomWork::Call{"reverse", *payload})},
+       CustomResult{payload}},
+      {CustomWork{std::make_shared<const CustomWork::Call>(CustomWork::Call{"reverse", ""})}, CustomResult{}},
   };
   for (const auto& [work, result] : kinds) {
     JobRecord job = MakeRecord("a", 1);
@@ -167,6 +174,42 @@ TEST(SqliteRecordCodecTest, KeepsEachKind) {
                                      .work)
                 .limit,
             3);
+}
+
+TEST(SqliteRecordCodecTest, KeepsEachPartOfACommand) {
+  JobRecord job = MakeRecord("a", 1);
+  job.work = CommandWork{std::make_shared<const CommandCall>(
+      CommandCall{"c", {{"a", "\xff"}, {"b", ""}}, {{"C", "1"}}, std::string("\0x", 2)})};
+  job.Start(Attempt());
+  Outcome outcome = MakeOutcome(absl::FromUnixSeconds(2));
+  outcome.error = absl::UnknownError("exit status 1");
+  outcome.result = CommandResult{
+      std::make_shared<const CommandOutput>(CommandOutput{1, 2, std::string("\0y", 2), "z", true, false})};
+  job.End(JobState::kFailed, {}, outcome);
+  const JobRecord recoded = Recoded(job);
+  const CommandCall& call = *std::get<CommandWork>(recoded.work).call;
+  EXPECT_EQ(call.name, "c");
+  EXPECT_EQ(call.arguments, (NamedValues{{"a", "\xff"}, {"b", ""}}));
+  EXPECT_EQ(call.environment, (NamedValues{{"C", "1"}}));
+  EXPECT_EQ(call.input, std::string("\0x", 2));
+  const CommandOutput& output = *std::get<CommandResult>(*recoded.outcome->result).output;
+  EXPECT_EQ(output.exit_status, 1);
+  EXPECT_EQ(output.signal, 2);
+  EXPECT_EQ(output.out, std::string("\0y", 2));
+  EXPECT_EQ(output.err, "z");
+  EXPECT_TRUE(output.out_truncated);
+  EXPECT_FALSE(output.err_truncated);
+  EXPECT_EQ(recoded.outcome->error.message(), "exit status 1");
+}
+
+TEST(SqliteRecordCodecTest, KeepsWhatACustomJobIs) {
+  JobRecord job = MakeRecord("a");
+  job.work = CustomWork{
+      std::make_shared<const CustomWork::Call>(CustomWork::Call{"word-count", std::string("\0\xff", 2)})};
+  const JobRecord recoded = Recoded(job);
+  const CustomWork& work = std::get<CustomWork>(recoded.work);
+  EXPECT_EQ(work.kind(), "word-count");
+  EXPECT_EQ(work.payload(), std::string("\0\xff", 2));
 }
 
 TEST(SqliteRecordCodecTest, KeepsRecordsOfAnyOptions) {

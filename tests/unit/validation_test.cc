@@ -1,7 +1,9 @@
 #include "server/job/validation.h"
 
 #include <gmock/gmock.h>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -204,6 +206,41 @@ TEST(WorkBoundsTest, AreThoseOfTheContract) {
   EXPECT_THAT(faults(SpinWork{-little}), ElementsAre("job.compute.spin.cpu_time"));
   EXPECT_THAT(faults(SpinWork{absl::Hours(24) + little}), ElementsAre("job.compute.spin.cpu_time"));
   EXPECT_THAT(faults(NoopWork{payload((1 << 20) + 1)}), ElementsAre("job.noop.payload"));
+  const auto command = [](size_t arguments, size_t bytes, size_t variables, size_t input) {
+    CommandCall call{"c", {}, {}, std::string(input, 'x')};
+    for (size_t i = 0; i < arguments; ++i) call.arguments.emplace_back("a", std::string(bytes, 'x'));
+    for (size_t i = 0; i < variables; ++i) call.environment.emplace_back("a", "");
+    return CommandWork{std::make_shared<const CommandCall>(std::move(call))};
+  };
+  EXPECT_THAT(faults(command(32, 8190, 32, 1 << 20)), IsEmpty());
+  EXPECT_THAT(faults(command(33, 0, 0, 0)), ElementsAre("job.command.arguments"));
+  EXPECT_THAT(faults(command(32, 8191, 32, 0)), ElementsAre("job.command.arguments"));
+  EXPECT_THAT(faults(command(0, 0, 33, 0)), ElementsAre("job.command.environment"));
+  EXPECT_THAT(faults(command(0, 0, 0, (1 << 20) + 1)), ElementsAre("job.command.stdin"));
+  const auto custom = [](const std::string& kind, size_t size) {
+    return CustomWork{
+        std::make_shared<const CustomWork::Call>(CustomWork::Call{kind, std::string(size, 'x')})};
+  };
+  EXPECT_THAT(faults(custom("word-count", 1 << 20)), IsEmpty());
+  EXPECT_THAT(faults(custom(std::string(63, 'a'), 0)), IsEmpty());
+  for (const std::string& kind : {std::string(), std::string("A"), std::string("a-"), std::string("a_b"),
+                                  std::string("a\nb"), std::string(64, 'a')}) {
+    EXPECT_THAT(faults(custom(kind, 0)), ElementsAre("job.custom.kind")) << kind;
+  }
+  EXPECT_THAT(faults(custom("", (1 << 20) + 1)), ElementsAre("job.custom.kind", "job.custom.payload"));
+  EXPECT_THAT(faults(CustomWork{}), ElementsAre("job.custom.kind"));
+}
+
+TEST(PrintableTextTest, LeavesNothingThatCannotBeShown) {
+  EXPECT_EQ(PrintableText("", 9), "");
+  EXPECT_EQ(PrintableText("caf\xc3\xa9 \xf0\x9f\x98\x80", 99), "caf\xc3\xa9 \xf0\x9f\x98\x80");
+  EXPECT_EQ(PrintableText("a\tb\r\nc", 99), "a b  c");
+  EXPECT_EQ(PrintableText(absl::string_view("a\0\x1b\x7f", 4), 99), "a???");
+  EXPECT_EQ(PrintableText("\xff\xc3", 99), "??");
+  EXPECT_EQ(PrintableText("\xc2\x85x", 99), "??x");  // a control character of two bytes
+  EXPECT_EQ(PrintableText("abcdef", 3), "abc");
+  EXPECT_EQ(PrintableText("ab\xc3\xa9", 3), "ab");      // not half a character
+  EXPECT_EQ(PrintableText("\xed\xa0\x80", 99), "???");  // a surrogate
 }
 
 TEST(ViolationsTest, TellAllAtOnceButNotWithoutEnd) {
