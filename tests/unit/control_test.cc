@@ -190,16 +190,21 @@ TEST_F(ControlRaceTest, CancelWhereTakesTheChosen) {
   EXPECT_EQ(TestPipeline::StateOf(*stays), JobState::kRunning);
 }
 
-TEST_F(ControlRaceTest, WhatACancelledJobLeavesFreeIsForNoneThatIsCancelledToo) {
-  std::vector<std::shared_ptr<LiveJob>> jobs = {pipeline_.Submit(SleepSpec(absl::Hours(1)))};
+TEST(ControlTest, WhatACancelledJobLeavesFreeIsForNoneThatIsCancelledToo) {
+  TestPipeline::Options options;
+  options.pools = {MakePool("blocking", 0, 1), MakePool("compute", 0, 1)};
+  TestPipeline pipeline(options);
+  std::vector<std::shared_ptr<LiveJob>> jobs = {pipeline.Submit(SleepSpec(absl::Hours(1)))};
   EXPECT_TRUE(Eventually([&] { return TestPipeline::StateOf(*jobs[0]) == JobState::kRunning; }));
-  for (int i = 0; i < 200; ++i) jobs.push_back(pipeline_.Submit(NoopSpec()));
-  EXPECT_EQ(pipeline_->control().CancelWhere([](const LiveJob&) { return true; }, CancelReason::kInterrupted),
+  JobSpec waits = NoopSpec();
+  waits.pool = jobs[0]->pool();
+  for (int i = 0; i < 200; ++i) jobs.push_back(pipeline.Submit(waits));
+  EXPECT_EQ(pipeline->control().CancelWhere([](const LiveJob&) { return true; }, CancelReason::kInterrupted),
             jobs.size());
-  pipeline_->Stop();
+  pipeline->Stop();
   for (const auto& job : jobs) {
     EXPECT_EQ(TestPipeline::StateOf(*job), JobState::kCancelled);
-    EXPECT_EQ(job->Snapshot().attempts.size(), job == jobs[0] ? 1u : 0u);
+    EXPECT_EQ(job->Snapshot().record.attempts.size(), job == jobs[0] ? 1u : 0u);
   }
 }
 
