@@ -1,10 +1,14 @@
 #include "server/app/worker_main.h"
 
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <string>
 #include <unistd.h>
 
+#include "server/base/allocator.h"
+#include "server/base/resource_usage.h"
 #include "server/handlers/custom.h"
 #include "server/handlers/plugins.h"
 #include "server/handlers/registry.h"
@@ -13,6 +17,9 @@
 
 namespace jobpool {
 namespace {
+
+// 4 MiB.
+constexpr int64_t kManyPages = 1024;
 
 /// Loads the plug-ins when the first job of a kind of theirs comes: other jobs need not wait for that. One
 /// thread calls it.
@@ -50,7 +57,11 @@ int RunJobWorker(int socket, const std::vector<std::string>& plugins) {
   HandlerRegistry handlers;
   handlers.Replace(Kind::kCustom, std::make_unique<LateCustomHandler>(plugins));
   return RunWorker(socket, [&handlers](absl::string_view task, WorkerContext& context) {
-    return RunTask(handlers, task, context);
+    const int64_t faults = ResourceUsage::OfProcess().minor_page_faults;
+    std::string result = RunTask(handlers, task, context);
+    // The next task may need the addresses, which are limited, for something else than memory: for a thread.
+    if (ResourceUsage::OfProcess().minor_page_faults - faults > kManyPages) ReturnFreeMemory();
+    return result;
   });
 }
 
