@@ -282,6 +282,7 @@ absl::Status CallCancelledError() {
 }
 
 std::string ReasonOf(const absl::Status& status) {
+  if (status.ok()) return "";
   google::rpc::ErrorInfo info;
   const absl::optional<absl::Cord> detail =
       status.GetPayload(absl::StrCat("type.googleapis.com/", info.GetDescriptor()->full_name()));

@@ -58,10 +58,11 @@ void Admission::GoOnAfter(uint64_t last_number, absl::Time last_create_time) {
   if (last_create_time != absl::InfinitePast()) ids_.Next(last_create_time + absl::Seconds(1));
 }
 
-absl::StatusOr<Submission> Admission::Submit(JobSpec spec, const std::shared_ptr<Waiter>& waiter) {
+absl::StatusOr<Submission> Admission::Submit(JobSpec spec, const std::shared_ptr<Waiter>& waiter,
+                                             bool may_run_here) {
   Entries entries;
   absl::Status status = AddEntry(std::move(spec), entries);
-  if (status.ok()) status = Accept(entries, Form::kSingle, waiter);
+  if (status.ok()) status = Accept(entries, Form::kSingle, waiter, may_run_here);
   if (!status.ok()) {
     metrics_.Rejected(RejectReasonOf(status));
     return status;
@@ -150,7 +151,8 @@ absl::Status Admission::AddEntry(JobSpec spec, Entries& entries) {
   return absl::OkStatus();
 }
 
-absl::Status Admission::Accept(Entries& entries, Form form, const std::shared_ptr<Waiter>& waiter) {
+absl::Status Admission::Accept(Entries& entries, Form form, const std::shared_ptr<Waiter>& waiter,
+                               bool may_run_here) {
   if (std::none_of(entries.begin(), entries.end(), [](const Entry& entry) { return entry.request; })) {
     JOBPOOL_RETURN_IF_ERROR(Insert(entries, form, waiter));
   } else {
@@ -170,7 +172,7 @@ absl::Status Admission::Accept(Entries& entries, Form form, const std::shared_pt
     }
   }
   for (const Entry& entry : entries) {
-    if (entry.added != nullptr) Enqueue(entry);
+    if (entry.added != nullptr) Enqueue(entry, may_run_here);
   }
   return absl::OkStatus();
 }
@@ -368,10 +370,10 @@ absl::Status Admission::InsertReserved(Entries& entries, const std::shared_ptr<W
   return absl::OkStatus();
 }
 
-void Admission::Enqueue(const Entry& entry) {
+void Admission::Enqueue(const Entry& entry, bool may_run_here) {
   metrics_.Submitted(static_cast<size_t>(entry.added->kind()), entry.pool->index());
   const bool scheduled = entry.record.Options().schedule_time > entry.added->create_time();
-  entry.pool->Accept(entry.added, scheduled ? JobState::kScheduled : JobState::kQueued);
+  entry.pool->Accept(entry.added, scheduled ? JobState::kScheduled : JobState::kQueued, may_run_here);
 }
 
 }  // namespace jobpool

@@ -56,7 +56,9 @@ class Admission {
   /// any more; ALREADY_EXISTS: its id is taken; FAILED_PRECONDITION: the request_id
   /// was used for something else; RESOURCE_EXHAUSTED: the queue is full, or another
   /// bound reached; UNAVAILABLE: shutting down. Every refusal is counted.
-  absl::StatusOr<Submission> Submit(JobSpec spec, const std::shared_ptr<Waiter>& waiter = nullptr);
+  /// `may_run_here`: short work may run on the calling thread, before this returns (Dispatcher::Accept).
+  absl::StatusOr<Submission> Submit(JobSpec spec, const std::shared_ptr<Waiter>& waiter = nullptr,
+                                    bool may_run_here = false);
 
   /// Whether Submit may have to wait for a disk: only where the job, or its request, has a
   /// name that is to be looked up there.
@@ -110,7 +112,8 @@ class Admission {
   // The store has answered for new jobs that came in together: has it not kept them they are stopped.
   void FinishKeeping(const std::vector<std::shared_ptr<LiveJob>>& jobs,
                      const std::vector<RequestId>& requests, const absl::Status& status);
-  absl::Status Accept(Entries& entries, Form form, const std::shared_ptr<Waiter>& waiter);
+  absl::Status Accept(Entries& entries, Form form, const std::shared_ptr<Waiter>& waiter,
+                      bool may_run_here = false);
   absl::Status FindMadeBefore(Entries& entries) ABSL_EXCLUSIVE_LOCKS_REQUIRED(request_ids_.mu());
   // How many of the entries are new, for each pool by its index.
   std::vector<int64_t> CountPlaces(const Entries& entries) const;
@@ -120,7 +123,7 @@ class Admission {
   void Release(const Entries& entries);
   absl::Status Insert(Entries& entries, Form form, const std::shared_ptr<Waiter>& waiter);
   absl::Status InsertReserved(Entries& entries, const std::shared_ptr<Waiter>& waiter);
-  void Enqueue(const Entry& entry);
+  void Enqueue(const Entry& entry, bool may_run_here);
 
   PoolSet& pools_;
   JobTable& table_;

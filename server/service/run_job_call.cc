@@ -18,9 +18,10 @@ grpc::ServerUnaryReactor* RunJobCall::Start(Pipeline& pipeline, const CallResour
   if (const absl::Status held = call->HoldOpen(waiting); !held.ok()) {
     call->FinishOnce(held);
   } else if (!may_block) {
-    call->Submit(std::move(spec));
+    // Short work is done before a worker would have woken.
+    call->Submit(std::move(spec), /*may_run_here=*/true);
   } else if (!resources.pool.Run([call, spec = std::move(spec)]() mutable {
-               call->Submit(std::move(spec));
+               call->Submit(std::move(spec), /*may_run_here=*/false);
                call->HoldOnlyOpen();
              })) {
     call->FinishOnce(TooManyCallsError("calls wait for a thread", resources.pool.max_tasks()));
@@ -28,12 +29,13 @@ grpc::ServerUnaryReactor* RunJobCall::Start(Pipeline& pipeline, const CallResour
   return call.get();
 }
 
-void RunJobCall::Submit(JobSpec spec) {
+void RunJobCall::Submit(JobSpec spec, bool may_run_here) {
   {
     MutexLock lock(mu_);
     if (finished_) return;  // the caller has gone
   }
-  absl::StatusOr<Submission> submission = pipeline_.admission().Submit(std::move(spec), shared_from_this());
+  absl::StatusOr<Submission> submission =
+      pipeline_.admission().Submit(std::move(spec), shared_from_this(), may_run_here);
   if (!submission.ok()) {
     FinishOnce(submission.status());
     return;

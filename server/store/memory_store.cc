@@ -34,7 +34,7 @@ absl::Status MemoryStore::Commit(absl::Span<const JobWrite> writes) {
 void MemoryStore::PutEnded(EndedJob job) {
   bytes_ += job->Bytes();
   index_.Insert(job.get());
-  expiring_.insert(job.get());
+  expiring_.insert(Expiring(job.get()));
   jobs_.insert(std::move(job));
 }
 
@@ -48,7 +48,7 @@ void MemoryStore::SetLimits(size_t max_jobs, size_t max_bytes) {
 
 std::vector<EndedJob> MemoryStore::RemoveBeyond() {
   std::vector<EndedJob> dropped;
-  while (jobs_.size() > max_jobs_ || bytes_ > max_bytes_) dropped.push_back(Remove(*expiring_.begin()));
+  while (jobs_.size() > max_jobs_ || bytes_ > max_bytes_) dropped.push_back(Remove(expiring_.begin()->job));
   return dropped;
 }
 
@@ -87,8 +87,8 @@ absl::StatusOr<bool> MemoryStore::Delete(const std::string& id) {
 absl::StatusOr<size_t> MemoryStore::DeleteExpired(absl::Time now, size_t limit) {
   std::vector<EndedJob> dropped;
   MutexLock lock(mu_);
-  while (dropped.size() < limit && !expiring_.empty() && (*expiring_.begin())->ExpireTime() <= now) {
-    dropped.push_back(Remove(*expiring_.begin()));
+  while (dropped.size() < limit && !expiring_.empty() && expiring_.begin()->time <= now) {
+    dropped.push_back(Remove(expiring_.begin()->job));
   }
   size_t requests = 0;
   for (auto it = requests_.begin(); it != requests_.end() && requests < limit;) {
@@ -134,7 +134,7 @@ absl::StatusOr<uint64_t> MemoryStore::LastNumber() const {
 
 EndedJob MemoryStore::Remove(const JobRecord* job) {
   index_.Erase(job);
-  expiring_.erase(job);
+  expiring_.erase(Expiring(job));
   const auto found = jobs_.find(absl::string_view(job->id));
   EndedJob removed = *found;
   bytes_ -= removed->Bytes();

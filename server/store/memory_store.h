@@ -53,12 +53,14 @@ class MemoryStore final : public JobStore {
       return Id(a) == Id(b);
     }
   };
-  struct ExpiryOrder {
-    bool operator()(const JobRecord* a, const JobRecord* b) const {
-      const absl::Time a_time = a->ExpireTime();
-      const absl::Time b_time = b->ExpireTime();
-      return a_time != b_time ? a_time < b_time : a->id < b->id;
+  // With its time beside it, which would else be made anew for each comparison.
+  struct Expiring {
+    explicit Expiring(const JobRecord* record) : time(record->ExpireTime()), job(record) {}
+    bool operator<(const Expiring& other) const {
+      return time != other.time ? time < other.time : job->id < other.job->id;
     }
+    absl::Time time;
+    const JobRecord* job;
   };
 
   struct RequestOrder {
@@ -81,7 +83,7 @@ class MemoryStore final : public JobStore {
   size_t bytes_ ABSL_GUARDED_BY(mu_) = 0;
   absl::flat_hash_set<EndedJob, IdHash, IdEq> jobs_ ABSL_GUARDED_BY(mu_);
   JobIndex index_ ABSL_GUARDED_BY(mu_);
-  absl::btree_set<const JobRecord*, ExpiryOrder> expiring_ ABSL_GUARDED_BY(mu_);
+  absl::btree_set<Expiring> expiring_ ABSL_GUARDED_BY(mu_);
   absl::btree_map<uint64_t, std::shared_ptr<const JobRecord>> live_ ABSL_GUARDED_BY(mu_);
   absl::btree_map<RequestId, MadeRequest, RequestOrder> requests_ ABSL_GUARDED_BY(mu_);
   uint64_t last_number_ ABSL_GUARDED_BY(mu_) = 0;
