@@ -36,11 +36,12 @@ JobTarget::JobTarget(std::vector<Client*> connections, const v1::SubmitJobReques
 void JobTarget::Start(size_t place, Done done) {
   // In turns, and not by the place: of those few may be used.
   Client& client = *connections_[started_.fetch_add(1, std::memory_order_relaxed) % connections_.size()];
-  JobDone told = [submit = submit_, done = std::move(done)](const absl::StatusOr<v1::Job>& answer) {
+  Place& at = places_[place];
+  JobDone told = [&at, submit = submit_, done = std::move(done)](const absl::StatusOr<v1::Job>& answer) {
+    // A call can end before this function does, which may be the last that this object is there for.
+    { const std::lock_guard started(at.mu); }
     done(ToCallEnd(answer, submit));
   };
-  Place& at = places_[place];
-  // Held so that a call that ends at once finds this one in its place when it starts the next.
   const std::lock_guard lock(at.mu);
   at.call = submit_ ? client.StartSubmitJob(submit_request_, CallOptions(), std::move(told))
                     : client.StartRunJob(run_request_, CallOptions(), std::move(told));

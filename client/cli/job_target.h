@@ -25,7 +25,7 @@ class JobTarget final : public LoadTarget {
 
  private:
   struct Place {
-    std::mutex mu;
+    std::mutex mu;                      // held while a call is started
     std::unique_ptr<StartedCall> call;  // guarded by mu; the last one, also when it has ended
   };
 

@@ -144,7 +144,7 @@ class Load {
   /// On the caller's thread, until all calls have ended.
   void Steer() {
     std::unique_lock lock(mu_);
-    absl::Duration tick = kTick;
+    absl::Duration tick = Now() + kTick;
     while (true) {
       const absl::Duration now = Now();
       const bool gives_up = now >= sending_ends_ + plan_.drain_timeout;

@@ -69,7 +69,7 @@ class LoadTarget {
   using Done = std::function<void(const CallEnd&)>;
   virtual ~LoadTarget() = default;
   /// Starts a call in `place`, from 0 and below LoadPlan::in_flight, where there is none. Calls `done`
-  /// at its end, on any thread, and never from within this. Thread-safe.
+  /// at its end, on any thread, when this has done all that it does. Thread-safe.
   virtual void Start(size_t place, Done done) = 0;
   /// Cancels the calls that are under way and those that are started later. Thread-safe.
   virtual void CancelAll() = 0;

@@ -121,7 +121,8 @@ class Client {
                                  const CallOptions& options = CallOptions());
   /// SubmitJob and RunJob without a thread that waits: many calls can be under way at the
   /// same time. Where there is no connection yet, the call waits for it until its deadline, or until
-  /// connecting fails. `request` must live until `done` is called, which is never before they return.
+  /// connecting fails. `request` must live until `done` is called, which can be before they
+  /// return, on another thread.
   std::unique_ptr<StartedCall> StartSubmitJob(const v1::SubmitJobRequest& request, const CallOptions& options,
                                               JobDone done);
   std::unique_ptr<StartedCall> StartRunJob(const v1::RunJobRequest& request, const CallOptions& options,

@@ -141,7 +141,7 @@ class Run(CliTest):
 
     def test_closed_pipe_ends_it_quietly(self):
         for args in (("jobs", "list"), ("threads",), ("--help",), ("run", "noop"), ("run", "pi", "20000"),
-                     ("-o", "json", "run", "pi", "20000")):
+                     ("-o", "json", "run", "pi", "20000"), ("bench", "--count", "1")):
             with self.subTest(args):
                 reader, writer = os.pipe()
                 os.close(reader)

@@ -322,16 +322,18 @@ TEST_F(BenchTest, AStartedCallEndsWithItsDeadlineOrWhenItIsCancelled) {
   ASSERT_TRUE(client.ok()) << client.status();
   const v1::RunJobRequest run;
   const v1::SubmitJobRequest submit;
-  std::promise<absl::Status> late;
-  std::promise<absl::Status> cancelled;
+  // Shared with who sets them, which may still be at it when they have been read.
+  const auto late = std::make_shared<std::promise<absl::Status>>();
+  const auto cancelled = std::make_shared<std::promise<absl::Status>>();
   const auto first =
       (*client)->StartRunJob(run, {.deadline = absl::Now() + absl::Milliseconds(50)},
-                             [&](const absl::StatusOr<v1::Job>& job) { late.set_value(job.status()); });
+                             [late](const absl::StatusOr<v1::Job>& job) { late->set_value(job.status()); });
   const auto second = (*client)->StartSubmitJob(
-      submit, CallOptions(), [&](const absl::StatusOr<v1::Job>& job) { cancelled.set_value(job.status()); });
-  EXPECT_EQ(late.get_future().get().code(), absl::StatusCode::kDeadlineExceeded);
+      submit, CallOptions(),
+      [cancelled](const absl::StatusOr<v1::Job>& job) { cancelled->set_value(job.status()); });
+  EXPECT_EQ(late->get_future().get().code(), absl::StatusCode::kDeadlineExceeded);
   second->Cancel();
-  EXPECT_EQ(cancelled.get_future().get().code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(cancelled->get_future().get().code(), absl::StatusCode::kCancelled);
 }
 
 TEST_F(BenchTest, ACountOfCalls) {

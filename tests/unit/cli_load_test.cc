@@ -90,11 +90,12 @@ class FakeTarget : public LoadTarget {
     changed_.notify_one();
   }
 
-  /// No call ends until they are cancelled.
-  void Hold() {
+  /// No call ends before so many have started, unless they are cancelled.
+  void HoldUntil(int64_t started) {
     const std::lock_guard lock(mu_);
-    holds_ = true;
+    holds_until_ = started;
   }
+  void Hold() { HoldUntil(INT64_MAX); }
 
   int64_t started() {
     const std::lock_guard lock(mu_);
@@ -115,7 +116,8 @@ class FakeTarget : public LoadTarget {
   void EndCalls() {
     std::unique_lock lock(mu_);
     while (true) {
-      changed_.wait(lock, [this] { return closed_ || (!calls_.empty() && (!holds_ || cancelled_)); });
+      changed_.wait(
+          lock, [this] { return closed_ || (!calls_.empty() && (started_ >= holds_until_ || cancelled_)); });
       if (calls_.empty()) return;
       const bool cancelled = cancelled_;
       Call call = std::move(calls_.front());
@@ -135,7 +137,7 @@ class FakeTarget : public LoadTarget {
   std::vector<bool> places_;
   int64_t started_ = 0;
   size_t most_ = 0;
-  bool holds_ = false;
+  int64_t holds_until_ = 0;
   bool cancelled_ = false;
   bool closed_ = false;
   std::thread thread_;  // last: what it uses is there
@@ -223,13 +225,10 @@ TEST(LoadTest, AnOpenLoopStartsWhatTheScheduleSays) {
 
 TEST(LoadTest, AnOpenLoopDoesNotWaitForAnswers) {
   FakeTarget target;
-  target.Hold();
-  LoadPlan plan = OpenPlan(1000, 10'000, 100);
-  plan.drain_timeout = absl::ZeroDuration();
-  const LoadFigures figures = RunLoad(plan, target, GoOn);
+  target.HoldUntil(100);
+  const LoadFigures figures = RunLoad(OpenPlan(1000, 10'000, 100), target, GoOn);
   EXPECT_EQ(target.most(), 100u);
-  EXPECT_EQ(figures.started, 100);
-  EXPECT_EQ(figures.unfinished, 100);
+  EXPECT_EQ(figures.succeeded, 100);
 }
 
 TEST(LoadTest, WhatWasHeldUpShowsTheWait) {
@@ -240,7 +239,7 @@ TEST(LoadTest, WhatWasHeldUpShowsTheWait) {
   });
   const LoadFigures figures = RunLoad(OpenPlan(1000, 1, 5), target, GoOn);
   EXPECT_EQ(figures.succeeded, 5);
-  EXPECT_EQ(figures.late, 4);
+  EXPECT_GE(figures.late, 4);
   EXPECT_GE(figures.latency.Min(), absl::Milliseconds(96)) << "of the last, if all others took no time";
   EXPECT_GE(figures.max_delay, absl::Milliseconds(99));
   // Each of the four was sent 96 ms or more after it was due.
@@ -251,7 +250,7 @@ TEST(LoadTest, WhatCouldNotBeSentWasMissed) {
   FakeTarget target;
   target.Hold();
   LoadPlan plan = OpenPlan(1000, 2, 10);
-  plan.drain_timeout = absl::Milliseconds(50);
+  plan.drain_timeout = absl::Seconds(1);
   const LoadFigures figures = RunLoad(plan, target, GoOn);
   EXPECT_EQ(figures.scheduled, 10);
   EXPECT_EQ(figures.started, 2);
