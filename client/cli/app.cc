@@ -174,6 +174,7 @@ ParsedCommandLine ParseCommandLine(int argc, const char* const* argv) {
   AddThreadsCommands(app, invocation.command);
   AddPoolsCommands(app, invocation.command);
   AddEchoCommand(app, invocation.command);
+  AddBenchCommand(app, invocation.command);
 
   CLI::App* completion =
       AddCommand(app, "completion", "Print a script that lets a shell complete command lines",

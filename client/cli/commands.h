@@ -22,6 +22,7 @@ void AddJobControlCommands(CLI::App& jobs, Command& chosen);
 void AddThreadsCommands(CLI::App& app, Command& chosen);
 void AddPoolsCommands(CLI::App& app, Command& chosen);
 void AddEchoCommand(CLI::App& app, Command& chosen);
+void AddBenchCommand(CLI::App& app, Command& chosen);
 
 /// Adds one subcommand, whose --help closes with `footer`.
 CLI::App* AddCommand(CLI::App& parent, const std::string& name, const std::string& description,

@@ -124,32 +124,8 @@ ExitStatus Submit(Session& session, const WorkArgs& args) {
 /// The options that both take.
 std::shared_ptr<WorkArgs> AddWorkArgs(CLI::App& command) {
   auto args = std::make_shared<WorkArgs>();
-  command.add_option("KIND", args->kind, "What to do, see below")
-      ->required()
-      ->option_text(" ")
-      ->type_name("KIND");
-  command.add_option("ARG", args->argument, "Its argument, see below")->option_text(" ");
-  command
-      .add_option("PARAM", args->more_arguments,
-                  "Of command: PARAM=VALUE, may be repeated; of custom: the payload")
-      ->option_text(" ");
-  command.add_option("--env", args->environment, "Of command: a variable; may be repeated")
-      ->option_text("NAME=VALUE")
-      ->allow_extra_args(false);
-  command.add_option("--stdin-file", args->stdin_file, "Of command: what it reads from its stdin; - is ours")
-      ->option_text("FILE")
-      ->type_name("FILE");
-  command.add_option("--seed", args->seed, "Of hash: which bytes; default 0")->option_text("N");
-  command.add_option("--payload", args->payload, "Of noop, where it comes back in the result, and custom")
-      ->option_text("TEXT");
-  command.add_option("--payload-file", args->payload_file, "The same from a file; -: from stdin")
-      ->option_text("FILE")
-      ->type_name("FILE");
+  AddWorkOptions(command, *args).kind->required();
   AddDisplayNameOption(command, args->display_name, "Display name; default Job-N");
-  command.add_option("--pool", args->pool, "Pool that runs it; default by kind")
-      ->option_text("POOL")
-      ->type_name("pools");
-  AddLabelOption(command, args->labels, "A label; may be repeated");
   command.add_flag("--daemon", args->daemon, "The server's end does not wait for it");
   command.add_option("--job-id", args->job_id, "Id that it shall have; default: the server's choice")
       ->option_text("ID");
@@ -157,22 +133,7 @@ std::shared_ptr<WorkArgs> AddWorkArgs(CLI::App& command) {
       .add_option("--request-id", args->request_id,
                   "A UUID: the same command with it again, within 24h, is the same job")
       ->option_text("UUID");
-  command.add_option("--retention", args->retention, "How long it can be read after its end; default 24h")
-      ->option_text("DURATION");
-  command
-      .add_option("--durability", args->durability,
-                  "memory: gone with the server; disk: outlives it; default: disk where the server has one")
-      ->option_text("WHERE")
-      ->check(CLI::IsMember({"memory", "disk"}));
-  command
-      .add_option("--isolation", args->isolation,
-                  "thread: of the server; process: of its own, which it can be ended with; default: thread")
-      ->option_text("WHERE")
-      ->check(CLI::IsMember({"thread", "process"}));
-  AddPriorityOption(command, args->priority, "0 to 9; 9 starts first; default 4");
   AddTimeOptions(command, args->times);
-  command.add_option("--timeout", args->timeout, "How long an attempt may run; default: as long as it takes")
-      ->option_text("DURATION");
   CLI::Option* attempts =
       command.add_option("--attempts", args->attempts, "How often it is tried; default 1, at most 100")
           ->option_text("N");

@@ -29,4 +29,49 @@ void AddDisplayNameOption(CLI::App& command, std::string& display_name, const st
       ->check([](const std::string& name) { return name.empty() ? "must not be empty" : std::string(); });
 }
 
+WorkOptions AddWorkOptions(CLI::App& command, WorkArgs& args) {
+  WorkOptions options{};
+  options.kind =
+      command.add_option("KIND", args.kind, "What to do, see below")->option_text(" ")->type_name("KIND");
+  command.add_option("ARG", args.argument, "Its argument, see below")->option_text(" ");
+  command
+      .add_option("PARAM", args.more_arguments,
+                  "Of command: PARAM=VALUE, may be repeated; of custom: the payload")
+      ->option_text(" ");
+  command.add_option("--env", args.environment, "Of command: a variable; may be repeated")
+      ->option_text("NAME=VALUE")
+      ->allow_extra_args(false);
+  command.add_option("--stdin-file", args.stdin_file, "Of command: what it reads from its stdin; - is ours")
+      ->option_text("FILE")
+      ->type_name("FILE");
+  command.add_option("--seed", args.seed, "Of hash: which bytes; default 0")->option_text("N");
+  options.payload =
+      command.add_option("--payload", args.payload, "Of noop, where it comes back in the result, and custom")
+          ->option_text("TEXT");
+  options.payload_file =
+      command.add_option("--payload-file", args.payload_file, "The same from a file; -: from stdin")
+          ->option_text("FILE")
+          ->type_name("FILE");
+  command.add_option("--pool", args.pool, "Pool that runs it; default by kind")
+      ->option_text("POOL")
+      ->type_name("pools");
+  AddLabelOption(command, args.labels, "A label; may be repeated");
+  command.add_option("--retention", args.retention, "How long it can be read after its end; default 24h")
+      ->option_text("DURATION");
+  command
+      .add_option("--durability", args.durability,
+                  "memory: gone with the server; disk: outlives it; default: disk where the server has one")
+      ->option_text("WHERE")
+      ->check(CLI::IsMember({"memory", "disk"}));
+  command
+      .add_option("--isolation", args.isolation,
+                  "thread: of the server; process: of its own, which it can be ended with; default: thread")
+      ->option_text("WHERE")
+      ->check(CLI::IsMember({"thread", "process"}));
+  AddPriorityOption(command, args.priority, "0 to 9; 9 starts first; default 4");
+  command.add_option("--timeout", args.timeout, "How long an attempt may run; default: as long as it takes")
+      ->option_text("DURATION");
+  return options;
+}
+
 }  // namespace jobpool::cli

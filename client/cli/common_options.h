@@ -8,6 +8,7 @@
 #include <CLI/App.hpp>
 
 #include "client/cli/time_args.h"
+#include "client/cli/work_args.h"
 
 // Options that several commands take. The targets must outlive the parsing.
 
@@ -24,5 +25,16 @@ void AddLabelOption(CLI::App& command, std::vector<std::string>& labels, const s
 
 /// --name, which must not be empty.
 void AddDisplayNameOption(CLI::App& command, std::string& display_name, const std::string& description);
+
+/// What a command may want to add to.
+struct WorkOptions {
+  CLI::Option* kind;  // not required
+  CLI::Option* payload;
+  CLI::Option* payload_file;
+};
+
+/// What the work is, with KIND and its arguments, where it runs, and how it is kept: all of WorkArgs that
+/// means the same for one job and for many.
+WorkOptions AddWorkOptions(CLI::App& command, WorkArgs& args);
 
 }  // namespace jobpool::cli

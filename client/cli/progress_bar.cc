@@ -2,9 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -19,18 +16,7 @@ namespace {
 
 constexpr absl::Duration kPlainInterval = absl::Seconds(5);
 constexpr size_t kBarWidth = 24;
-constexpr size_t kBarNeedsColumns = 48;               // narrower: the percentage alone
-constexpr absl::string_view kClearLine = "\r\x1b[K";  // ECMA-48 erase in line
-
-bool IsTerminal() {
-  const char* term = std::getenv("TERM");
-  return isatty(STDERR_FILENO) == 1 && term != nullptr && absl::string_view(term) != "dumb";
-}
-
-size_t Columns() {
-  winsize size{};
-  return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
-}
+constexpr size_t kBarNeedsColumns = 48;  // narrower: the percentage alone
 
 double Ratio(const v1::Job& job) {
   const double ratio = job.progress().ratio();
@@ -39,10 +25,7 @@ double Ratio(const v1::Job& job) {
 
 }  // namespace
 
-ProgressBar::ProgressBar(bool plain_lines)
-    : terminal_(IsTerminal()), plain_lines_(!terminal_ && plain_lines) {}
-
-ProgressBar::~ProgressBar() { Clear(); }
+ProgressBar::ProgressBar(bool plain_lines) : plain_lines_(!line_.shows() && plain_lines) {}
 
 void ProgressBar::Start(const v1::Job& job) {
   if (!plain_lines_) return;
@@ -51,9 +34,8 @@ void ProgressBar::Start(const v1::Job& job) {
 }
 
 void ProgressBar::Update(const v1::Job& job, absl::Duration elapsed) {
-  if (terminal_) {
-    PrintError(absl::StrCat(kClearLine, BarLine(job, elapsed, Columns())));
-    drawn_ = true;
+  if (line_.shows()) {
+    line_.Draw(BarLine(job, elapsed, line_.Columns()));
   } else if (plain_lines_ && elapsed - last_line_ >= kPlainInterval) {
     PrintError(absl::StrCat(PlainLine(job, elapsed), "\n"));
     last_line_ = elapsed;
@@ -63,11 +45,6 @@ void ProgressBar::Update(const v1::Job& job, absl::Duration elapsed) {
 void ProgressBar::End(const v1::Job& job, absl::Duration elapsed) {
   Clear();
   if (plain_lines_) PrintError(absl::StrCat(PlainLine(job, elapsed), "\n"));
-}
-
-void ProgressBar::Clear() {
-  if (drawn_) PrintError(kClearLine);
-  drawn_ = false;
 }
 
 std::string BarLine(const v1::Job& job, absl::Duration elapsed, size_t columns) {

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "absl/time/time.h"
+#include "client/cli/status_line.h"
 #include "jobpool/v1/job.pb.h"
 
 namespace jobpool::cli {
@@ -17,7 +18,7 @@ class ProgressBar {
   /// since what comes there is somebody else's.
   explicit ProgressBar(bool plain_lines = true);
   /// Clears the line.
-  ~ProgressBar();
+  ~ProgressBar() = default;
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
 
@@ -28,12 +29,11 @@ class ProgressBar {
   /// It has ended.
   void End(const v1::Job& job, absl::Duration elapsed);
   /// Takes the line off the terminal, for something else to be written there.
-  void Clear();
+  void Clear() { line_.Clear(); }
 
  private:
-  const bool terminal_;  // constant after construction
-  const bool plain_lines_;
-  bool drawn_ = false;          // whether the line is on the terminal
+  StatusLine line_;
+  const bool plain_lines_;      // constant after construction
   absl::Duration last_line_{};  // when the last plain line was written
 };
 

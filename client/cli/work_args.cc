@@ -14,9 +14,6 @@
 namespace jobpool::cli {
 namespace {
 
-/// What the server takes at most, of a payload too.
-constexpr size_t kMaxInputBytes = size_t{1} << 20;
-
 /// Puts the argument of a kind into the job.
 using SetWork = absl::Status (*)(absl::string_view argument, v1::Job& job);
 

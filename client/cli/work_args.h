@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -15,6 +16,9 @@
 // be put into the request is an error here: bounds are the server's to judge.
 
 namespace jobpool::cli {
+
+/// What the server takes at most of a payload, or of the standard input of a program.
+inline constexpr size_t kMaxInputBytes = size_t{1} << 20;
 
 /// As on the command line; empty or unset where it was not given.
 struct WorkArgs {

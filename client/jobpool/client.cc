@@ -52,8 +52,11 @@ constexpr absl::Duration kKeepaliveTimeout = absl::Seconds(10);
 int Milliseconds(absl::Duration duration) { return static_cast<int>(absl::ToInt64Milliseconds(duration)); }
 
 std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, const ClientOptions& options,
-                                           const std::shared_ptr<grpc::ChannelCredentials>& credentials) {
+                                           const std::shared_ptr<grpc::ChannelCredentials>& credentials,
+                                           bool shares_connections) {
   grpc::ChannelArguments arguments;
+  // Else channels to the same address are one connection.
+  if (!shares_connections) arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   // The time that one attempt to connect gets, 20 s unless told. Longer than a call waits for it, so that it
   // is the call's limit that tells.
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS,
@@ -71,14 +74,19 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, const Cli
 class Client::Connection {
  public:
   Connection(absl::string_view address, const ClientOptions& options,
-             const std::shared_ptr<grpc::ChannelCredentials>& credentials)
+             const std::shared_ptr<grpc::ChannelCredentials>& credentials, bool shares_connections)
       : address_(address),
         options_(options),
-        channel_(MakeChannel(address_, options, credentials)),
+        credentials_(credentials),
+        channel_(MakeChannel(address_, options, credentials, shares_connections)),
         echo_(v1::EchoService::NewStub(channel_)),
         jobs_(v1::JobService::NewStub(channel_)),
         threads_(v1::ThreadService::NewStub(channel_)),
         pools_(v1::PoolService::NewStub(channel_)) {}
+
+  std::unique_ptr<Connection> Another() const {
+    return std::make_unique<Connection>(address_, options_, credentials_, /*shares_connections=*/false);
+  }
 
   const std::string& address() const { return address_; }
   bool tls() const { return options_.tls.any(); }
@@ -126,11 +134,45 @@ class Client::Connection {
  private:
   const std::string address_;
   const ClientOptions options_;
+  const std::shared_ptr<grpc::ChannelCredentials> credentials_;
   const std::shared_ptr<grpc::Channel> channel_;
   const std::unique_ptr<v1::EchoService::Stub> echo_;
   const std::unique_ptr<v1::JobService::Stub> jobs_;
   const std::unique_ptr<v1::ThreadService::Stub> threads_;
   const std::unique_ptr<v1::PoolService::Stub> pools_;
+};
+
+/// On the client's connection.
+class Client::JobCall final : public StartedCall {
+ public:
+  template <typename Request>
+  using Method = void (v1::JobService::Stub::async::*)(grpc::ClientContext*, const Request*, v1::Job*,
+                                                       std::function<void(grpc::Status)>);
+
+  /// What is called at the end may destroy this, and holds nothing of it.
+  template <typename Request>
+  static std::unique_ptr<StartedCall> Start(Connection& connection, Method<Request> method,
+                                            const Request& request, const CallOptions& options,
+                                            JobDone done) {
+    auto call = std::make_unique<JobCall>();
+    Connection::SetDeadline(call->context_, options);
+    (connection.jobs().async()->*method)(
+        &call->context_, &request, &call->job_,
+        [&connection, job = &call->job_, done = std::move(done)](const grpc::Status& status) {
+          if (status.ok()) {
+            done(std::move(*job));
+          } else {
+            done(ToAbslStatus(status, connection.address(), connection.tls()));
+          }
+        });
+    return call;
+  }
+
+  void Cancel() override { context_.TryCancel(); }
+
+ private:
+  grpc::ClientContext context_;
+  v1::Job job_;
 };
 
 /// On the client's connection.
@@ -209,11 +251,16 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Create(absl::string_view address
   if (absl::Status status = CheckAddress(address); !status.ok()) return status;
   const auto credentials = MakeCredentials(options.tls);
   if (!credentials.ok()) return credentials.status();
-  return std::unique_ptr<Client>(new Client(std::make_unique<Connection>(address, options, *credentials)));
+  return std::unique_ptr<Client>(
+      new Client(std::make_unique<Connection>(address, options, *credentials, /*shares_connections=*/true)));
 }
 
 Client::Client(std::unique_ptr<Connection> connection) : connection_(std::move(connection)) {}
 Client::~Client() = default;
+
+std::unique_ptr<Client> Client::NewConnection() const {
+  return std::unique_ptr<Client>(new Client(connection_->Another()));
+}
 
 absl::StatusOr<v1::Job> Client::SubmitJob(const v1::SubmitJobRequest& request, const CallOptions& options) {
   return connection_->Call(connection_->jobs(), &v1::JobService::Stub::SubmitJob, request, options);
@@ -226,6 +273,18 @@ absl::StatusOr<v1::BatchSubmitJobsResponse> Client::BatchSubmitJobs(const v1::Ba
 
 absl::StatusOr<v1::Job> Client::RunJob(const v1::RunJobRequest& request, const CallOptions& options) {
   return connection_->Call(connection_->jobs(), &v1::JobService::Stub::RunJob, request, options);
+}
+
+std::unique_ptr<StartedCall> Client::StartSubmitJob(const v1::SubmitJobRequest& request,
+                                                    const CallOptions& options, JobDone done) {
+  return JobCall::Start<v1::SubmitJobRequest>(*connection_, &v1::JobService::Stub::async::SubmitJob, request,
+                                              options, std::move(done));
+}
+
+std::unique_ptr<StartedCall> Client::StartRunJob(const v1::RunJobRequest& request, const CallOptions& options,
+                                                 JobDone done) {
+  return JobCall::Start<v1::RunJobRequest>(*connection_, &v1::JobService::Stub::async::RunJob, request,
+                                           options, std::move(done));
 }
 
 absl::StatusOr<v1::Job> Client::GetJob(const v1::GetJobRequest& request, const CallOptions& options) {

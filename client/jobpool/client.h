@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -48,6 +49,19 @@ struct CallOptions {
   absl::Time deadline = absl::InfiniteFuture();
 };
 
+/// A call that was started and is not waited for. Destroy it no sooner than its `done` is
+/// called, there at the earliest; outlived by its client.
+class StartedCall {
+ public:
+  virtual ~StartedCall() = default;
+  /// Gives the call up: `done` is called soon, with CANCELLED unless the answer was faster.
+  /// Thread-safe.
+  virtual void Cancel() = 0;
+};
+
+/// Told once how a started call ended, on a thread of gRPC's: it must not wait.
+using JobDone = std::function<void(absl::StatusOr<v1::Job>)>;
+
 /// An open call of EchoService.UppercaseText. Cancelled when it is destroyed
 /// before its end. Not thread-safe; outlived by its client.
 class EchoCall {
@@ -94,6 +108,9 @@ class Client {
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
 
+  /// Another client of the same server, with the same options, that shares no connection with this one.
+  std::unique_ptr<Client> NewConnection() const;
+
   // JobService
 
   absl::StatusOr<v1::Job> SubmitJob(const v1::SubmitJobRequest& request,
@@ -102,6 +119,14 @@ class Client {
                                                               const CallOptions& options = CallOptions());
   absl::StatusOr<v1::Job> RunJob(const v1::RunJobRequest& request,
                                  const CallOptions& options = CallOptions());
+  /// SubmitJob and RunJob without a thread that waits: many calls can be under way at the
+  /// same time. Where there is no connection yet, the call waits for it until its deadline, or until
+  /// connecting fails. `request` must live until `done` is called, which can be before they
+  /// return, on another thread.
+  std::unique_ptr<StartedCall> StartSubmitJob(const v1::SubmitJobRequest& request, const CallOptions& options,
+                                              JobDone done);
+  std::unique_ptr<StartedCall> StartRunJob(const v1::RunJobRequest& request, const CallOptions& options,
+                                           JobDone done);
   absl::StatusOr<v1::Job> GetJob(const v1::GetJobRequest& request,
                                  const CallOptions& options = CallOptions());
   absl::StatusOr<v1::ListJobsResponse> ListJobs(const v1::ListJobsRequest& request,
@@ -156,6 +181,7 @@ class Client {
 
  private:
   class Connection;  // the channel and its stubs: gRPC stays out of this header
+  class JobCall;
   class Echo;
   class Watch;
 

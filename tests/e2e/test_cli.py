@@ -141,7 +141,7 @@ class Run(CliTest):
 
     def test_closed_pipe_ends_it_quietly(self):
         for args in (("jobs", "list"), ("threads",), ("--help",), ("run", "noop"), ("run", "pi", "20000"),
-                     ("-o", "json", "run", "pi", "20000")):
+                     ("-o", "json", "run", "pi", "20000"), ("bench", "--count", "1")):
             with self.subTest(args):
                 reader, writer = os.pipe()
                 os.close(reader)
@@ -223,7 +223,7 @@ class Statuses(CliTest):
                         "jobs delete", "jobs rename", "jobs retry", "jobs explain", "jobs update", "threads",
                         "threads list", "threads get", "threads rename", "threads count", "active-count", "pools",
                         "pools list", "pools get", "pools resize", "pools pause", "pools resume", "pools drain", "echo",
-                        "completion", "help"):
+                        "bench", "completion", "help"):
             out = self.cli(*command.split(), "--help", env={"JOBPOOL_SERVER": NOBODY})
             self.assertRegex(out, r"Examples?:", command)
             self.assertEqual(self.stderr, "")
@@ -418,6 +418,8 @@ class Completion(CliTest):
         self.assertEqual(self.complete("jobs", "update", "a", "--no"), ["--now", "--no-deadline"])
         self.assertEqual(self.complete("run", "p"), ["primes", "pi"])
         self.assertEqual(self.complete("run", "pi", ""), [])
+        self.assertEqual(self.complete("bench", "sl"), ["sleep"])
+        self.assertEqual(self.complete("bench", "--max-"), ["--max-in-flight"])
         self.assertEqual(self.complete("run", "--pay"), ["--payload", "--payload-file"])
         self.assertEqual(self.complete("jobs", "list", "--page-s"), ["--page-size"])
         self.assertEqual(self.complete("jobs", "list", "--ser"), ["--server"])
@@ -437,6 +439,7 @@ class Completion(CliTest):
         self.assertEqual(self.complete("pools", "drain", "--wait", "c"), ["compute"])
         self.assertIn(name, self.complete("jobs", "retry", ""))
         self.assertEqual(self.complete("run", "--pool", "b"), ["blocking"])
+        self.assertEqual(self.complete("bench", "--pool", "b"), ["blocking"])
         self.assertIn("threads/1", self.complete("threads", "rename", "threads/"))
         self.assertEqual(self.complete("threads", "rename", "threads/1", ""), [])
         host, port = NOBODY.split(":")

@@ -114,6 +114,23 @@ TEST_F(AppTest, WatchTakesNamesOrAFilter) {
               "error: --changes-only requires --filter\nTry 'jobpool watch --help'.\n");
 }
 
+TEST_F(AppTest, BenchIsAnOpenLoopOrAClosedOne) {
+  for (const std::vector<const char*>& arguments : std::vector<std::vector<const char*>>{
+           {"bench"},
+           {"bench", "sleep", "10ms", "--rate", "0.5", "--max-in-flight", "10"},
+           {"bench", "--concurrency", "1", "--payload-size", "10"}}) {
+    const ParsedCommandLine parsed = Parse(arguments);
+    ASSERT_TRUE(parsed.invocation.has_value()) << parsed.error;
+    EXPECT_TRUE(parsed.invocation->command);
+  }
+  ExpectUsage({"bench", "--concurrency", "1", "--rate", "2"},
+              "error: --concurrency excludes --rate\nTry 'jobpool bench --help'.\n");
+  ExpectUsage({"bench", "--max-in-flight", "1"},
+              "error: --max-in-flight requires --rate\nTry 'jobpool bench --help'.\n");
+  ExpectUsage({"bench", "--payload", "a", "--payload-size", "1"},
+              "error: --payload excludes --payload-size\nTry 'jobpool bench --help'.\n");
+}
+
 TEST_F(AppTest, HelpOfEveryCommandHasAnExample) {
   const std::vector<std::vector<const char*>> commands = {{},
                                                           {"run"},
@@ -145,6 +162,7 @@ TEST_F(AppTest, HelpOfEveryCommandHasAnExample) {
                                                           {"pools", "resume"},
                                                           {"pools", "drain"},
                                                           {"echo"},
+                                                          {"bench"},
                                                           {"completion"},
                                                           {"help"}};
   for (std::vector<const char*> arguments : commands) {
