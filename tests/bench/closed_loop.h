@@ -1,9 +1,6 @@
 #pragma once
 
 #include <functional>
-#include <memory>
-
-#include <grpcpp/channel.h>
 
 namespace jobpool::bench {
 
