@@ -22,8 +22,9 @@ StartCall BareCalls(BareService::Stub& stub) {
     auto* const call = new Call<google::protobuf::Empty>;
     stub.async()->Call(&call->context, &call->request, &call->response,
                        [call, done = std::move(done)](const grpc::Status& status) {
-                         const std::unique_ptr<Call<google::protobuf::Empty>> owned(call);
-                         done(status.ok());
+                         const bool ok = status.ok();
+                         delete call;
+                         done(ok);
                        });
   };
 }
@@ -34,8 +35,9 @@ StartCall BatchEchoCalls(BareService::Stub& stub, int count, const std::string& 
     for (int i = 0; i < count; ++i) call->request.add_messages()->set_payload(payload);
     stub.async()->EchoBatch(&call->context, &call->request, &call->response,
                             [call, count, done = std::move(done)](const grpc::Status& status) {
-                              const std::unique_ptr<Call<Batch>> owned(call);
-                              done(status.ok() && call->response.messages_size() == count);
+                              const bool ok = status.ok() && call->response.messages_size() == count;
+                              delete call;
+                              done(ok);
                             });
   };
 }
@@ -47,8 +49,9 @@ StartCall SubmissionEchoCalls(BareService::Stub& stub, int count) {
     for (int i = 0; i < count; ++i) call->request.add_requests()->mutable_job()->mutable_noop();
     stub.async()->EchoSubmissions(&call->context, &call->request, &call->response,
                                   [call, count, done = std::move(done)](const grpc::Status& status) {
-                                    const std::unique_ptr<Call<Submissions>> owned(call);
-                                    done(status.ok() && call->response.requests_size() == count);
+                                    const bool ok = status.ok() && call->response.requests_size() == count;
+                                    delete call;
+                                    done(ok);
                                   });
   };
 }

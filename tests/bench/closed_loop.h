@@ -4,8 +4,9 @@
 
 namespace jobpool::bench {
 
-/// Starts one call; the second argument is to be called at its end, with whether
-/// it went well, on any thread.
+/// Starts one call; `done` is to be called at its end, with whether it went well, on any
+/// thread, and when its context is gone: that holds the channel, the last reference to which
+/// must not go on a thread of gRPC's own, which would then join itself.
 using StartCall = std::function<void(std::function<void(bool)> done)>;
 
 struct LoopResult {

@@ -53,8 +53,9 @@ StartCall RunJobCalls(v1::JobService::Stub& stub) {
     call->request.mutable_job()->mutable_noop();
     stub.async()->RunJob(&call->context, &call->request, &call->response,
                          [call, done = std::move(done)](const grpc::Status& status) {
-                           const std::unique_ptr<JobCall<v1::RunJobRequest>> owned(call);
-                           done(status.ok() && call->response.state() == v1::Job::SUCCEEDED);
+                           const bool ok = status.ok() && call->response.state() == v1::Job::SUCCEEDED;
+                           delete call;
+                           done(ok);
                          });
   };
 }
@@ -65,22 +66,27 @@ StartCall SubmitJobCalls(v1::JobService::Stub& stub) {
     call->request.mutable_job()->mutable_noop();
     stub.async()->SubmitJob(&call->context, &call->request, &call->response,
                             [call, done = std::move(done)](const grpc::Status& status) {
-                              const std::unique_ptr<JobCall<v1::SubmitJobRequest>> owned(call);
-                              done(status.ok());
+                              const bool ok = status.ok();
+                              delete call;
+                              done(ok);
                             });
   };
 }
 
 StartCall BatchCalls(v1::JobService::Stub& stub) {
   return [&stub](std::function<void(bool)> done) {
-    const auto call = std::make_shared<BatchCall>();
+    auto* const call = new BatchCall;
     for (int i = 0; i < kBatch; ++i) call->batch.add_requests()->mutable_job()->mutable_noop();
-    const auto wait = [&stub, call, done = std::move(done)](const grpc::Status& submitted) {
-      if (!submitted.ok()) return done(false);
+    const auto end = [call, done = std::move(done)](bool ok) {
+      delete call;
+      done(ok);
+    };
+    const auto wait = [&stub, call, end](const grpc::Status& submitted) {
+      if (!submitted.ok()) return end(false);
       for (const v1::Job& job : call->submitted.jobs()) call->wait.add_names(job.name());
       stub.async()->WaitJobs(
           &call->wait_context, &call->wait, &call->waited,
-          [call, done](const grpc::Status& waited) { done(waited.ok() && !call->waited.timed_out()); });
+          [call, end](const grpc::Status& waited) { end(waited.ok() && !call->waited.timed_out()); });
     };
     stub.async()->BatchSubmitJobs(&call->submit_context, &call->batch, &call->submitted, wait);
   };

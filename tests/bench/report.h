@@ -37,12 +37,13 @@ double Percentile(std::vector<double> values, int percent);
 /// Seconds since it was made.
 class Stopwatch {
  public:
+  Stopwatch() : began_(std::chrono::steady_clock::now()) {}
   double Seconds() const {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - began_).count();
   }
 
  private:
-  std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
+  std::chrono::steady_clock::time_point began_;
 };
 
 }  // namespace jobpool::bench

@@ -370,7 +370,7 @@ class OpenLoop {
     auto* const call = new Call;
     open_.fetch_add(1);
     jobs_.async()->RunJob(&call->context, &request_, &call->ended, [this, call](const grpc::Status& status) {
-      const std::unique_ptr<Call> owned(call);
+      delete call;
       if (status.error_code() != grpc::StatusCode::RESOURCE_EXHAUSTED) Check(status);
       if (status.ok()) done_.fetch_add(1);
       open_.fetch_sub(1);
