@@ -1,5 +1,6 @@
-// The ceiling: a gRPC server that answers an empty unary call with DefaultReactor and does nothing else.
-// Prints the port that it serves on; ends when its standard input does.
+// The ceiling: a gRPC server that answers an empty unary call with DefaultReactor, gives back what comes on a
+// stream or in a batch, and does nothing else. Prints the port that it serves on; ends when its standard
+// input does.
 
 #include <cstdio>
 #include <unistd.h>
@@ -12,9 +13,56 @@
 
 namespace {
 
+using jobpool::bench::Batch;
+using jobpool::bench::Message;
+using jobpool::v1::BatchSubmitJobsRequest;
+
+class Echo final : public grpc::ServerBidiReactor<Message, Message> {
+ public:
+  Echo() { StartRead(&message_); }
+
+ private:
+  void OnReadDone(bool ok) override {
+    if (!ok) return Finish(grpc::Status::OK);
+    StartWrite(&message_);
+  }
+  void OnWriteDone(bool ok) override {
+    if (!ok) return Finish(grpc::Status::OK);
+    StartRead(&message_);
+  }
+  void OnDone() override { delete this; }
+
+  Message message_;
+};
+
 class BareService final : public jobpool::bench::BareService::CallbackService {
   grpc::ServerUnaryReactor* Call(grpc::CallbackServerContext* context, const google::protobuf::Empty*,
                                  google::protobuf::Empty*) override {
+    grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+    reactor->Finish(grpc::Status::OK);
+    return reactor;
+  }
+
+  grpc::ServerBidiReactor<Message, Message>* EchoStream(grpc::CallbackServerContext*) override {
+    return new Echo;
+  }
+
+  grpc::ServerUnaryReactor* EchoBatch(grpc::CallbackServerContext* context, const Batch* request,
+                                      Batch* response) override {
+    return GiveBack(context, request, response);
+  }
+
+  grpc::ServerUnaryReactor* EchoSubmissions(grpc::CallbackServerContext* context,
+                                            const BatchSubmitJobsRequest* request,
+                                            BatchSubmitJobsRequest* response) override {
+    return GiveBack(context, request, response);
+  }
+
+  template <typename Any>
+  static grpc::ServerUnaryReactor* GiveBack(grpc::CallbackServerContext* context, const Any* request,
+                                            Any* response) {
+    // Nobody else looks at the request: the ceiling copies nothing.
+    response->Swap(const_cast<Any*>(request));
     grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
     reactor->Finish(grpc::Status::OK);
     return reactor;

@@ -1,14 +1,12 @@
 #pragma once
 
 #include <functional>
-#include <memory>
-
-#include <grpcpp/channel.h>
 
 namespace jobpool::bench {
 
-/// Starts one call; the second argument is to be called at its end, with whether
-/// it went well, on any thread.
+/// Starts one call; `done` is to be called at its end, with whether it went well, on any
+/// thread, and when its context is gone: that holds the channel, the last reference to which
+/// must not go on a thread of gRPC's own, which would then join itself.
 using StartCall = std::function<void(std::function<void(bool)> done)>;
 
 struct LoopResult {

@@ -4,7 +4,6 @@
 //
 //   list_jobs_bench [SMALL [LARGE [ROUNDS [live|ended|file]]]]
 
-#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -21,6 +20,7 @@
 #include "server/service/job_codec.h"
 #include "server/store/memory_store.h"
 #include "server/store/sqlite_store.h"
+#include "tests/bench/report.h"
 
 namespace jobpool {
 namespace {
@@ -79,7 +79,7 @@ constexpr const char* kNames[] = {"live", "ended", "file"};
 
 class Jobs {
  public:
-  Jobs(int count, Where where) : span_(absl::Milliseconds(100 * int64_t{count})) {
+  Jobs(int count, Where where) : count_(count), span_(absl::Milliseconds(100 * int64_t{count})) {
     if (where == Where::kFile) {
       file_ = absl::StrCat("list_jobs_bench.", getpid(), ".", count);
       auto store = SqliteStore::Open(file_);
@@ -121,6 +121,7 @@ class Jobs {
   Jobs(const Jobs&) = delete;
   Jobs& operator=(const Jobs&) = delete;
 
+  int count() const { return count_; }
   absl::Duration Span() const { return span_; }
 
   /// Microseconds of one page; `*found`: how many jobs it has.
@@ -138,6 +139,7 @@ class Jobs {
   }
 
  private:
+  const int count_;
   const absl::Duration span_;  // from the first to the last
   JobTable table_{INT64_MAX};
   std::string file_;  // of the store, if it has one
@@ -145,13 +147,13 @@ class Jobs {
   std::unique_ptr<JobReader> reader_;
 };
 
-double Median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2),
-                   values.end());
-  return values[values.size() / 2];
-}
+// The ratios of one kind of page, round by round.
+struct Ratios {
+  std::string what;
+  std::vector<double> values;
+};
 
-void Compare(const char* what, const Jobs& small, const Jobs& large, int rounds) {
+void Compare(const char* what, const Jobs& small, const Jobs& large, int rounds, Ratios* worst) {
   for (const Case& each : kCases) {
     JobQuery query;
     query.filter = *JobFilter::Parse(each.filter);
@@ -171,10 +173,21 @@ void Compare(const char* what, const Jobs& small, const Jobs& large, int rounds)
         times[which].push_back(jobs.Page(query, &found[which]));
       }
     }
-    const double medians[2] = {Median(times[0]), Median(times[1])};
+    const double medians[2] = {bench::Median(times[0]), bench::Median(times[1])};
     std::printf("%-5s %-70s %-14s %-8s %7.0f us (%3zu jobs) %7.0f us (%3zu jobs), ratio %.2f\n", what,
                 each.filter, each.order, each.anywhere ? "anywhere" : "begin", medians[0], found[0],
                 medians[1], found[1], medians[1] / medians[0]);
+    Ratios ratios;
+    for (size_t i = 0; i < times[0].size(); ++i) ratios.values.push_back(times[1][i] / times[0][i]);
+    if (*each.filter == 0 && *each.order == 0 && each.anywhere) {
+      bench::Report({absl::StrCat("list_", what),
+                     absl::StrCat("`ListJobs` page of 100 of ", large.count(), " jobs, ", what),
+                     absl::StrCat("of ", small.count()), "ratio", bench::AtMost(1.5)},
+                    ratios.values);
+    }
+    if (!worst->values.empty() && bench::Median(worst->values) >= bench::Median(ratios.values)) continue;
+    ratios.what = absl::StrCat(what, ", `", each.filter, "`");
+    *worst = std::move(ratios);
   }
 }
 
@@ -189,13 +202,18 @@ int main(int argc, char** argv) {
   const int rounds = argc > 3 ? std::atoi(argv[3]) : 101;
   std::printf("a page of 100 jobs of %d and of %d\n", small, large);
   const std::string only = argc > 4 ? argv[4] : "";
+  jobpool::Ratios worst;
   for (const Where where : {Where::kTable, Where::kMemory, Where::kFile}) {
     const char* const name = jobpool::kNames[static_cast<int>(where)];
     if (!only.empty() && only != name) continue;
     const Jobs few(small, where);
     const Jobs many(large, where);
-    jobpool::Compare(name, few, many, rounds);
+    jobpool::Compare(name, few, many, rounds, &worst);
   }
-  std::fflush(stdout);
+  jobpool::bench::Report(
+      {"list_worst",
+       absl::StrCat("the worst of ", std::size(jobpool::kCases), " filters and orders: ", worst.what),
+       absl::StrCat("of ", small), "ratio", jobpool::bench::AtMost(1.5)},
+      worst.values);
   std::_Exit(0);  // rather than free them
 }

@@ -26,6 +26,7 @@
 #include "server/process/worker.h"
 #include "server/store/memory_store.h"
 #include "server/workers/process_pool.h"
+#include "tests/bench/report.h"
 
 namespace jobpool {
 namespace {
@@ -37,10 +38,6 @@ int RunWorkerHere(int socket) {
   return RunWorker(socket, [&handlers](absl::string_view task, WorkerContext& context) {
     return RunTask(handlers, task, context);
   });
-}
-
-double SecondsSince(std::chrono::steady_clock::time_point began) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
 }
 
 /// Submits another job whenever one has ended.
@@ -79,23 +76,23 @@ class Again final : public Waiter, public std::enable_shared_from_this<Again> {
 
 double JobsPerSecond(Pipeline& pipeline, Isolation isolation, double seconds) {
   const auto again = std::make_shared<Again>(pipeline, isolation);
-  const auto began = std::chrono::steady_clock::now();
+  const bench::Stopwatch watch;
   for (int i = 0; i < kInFlight; ++i) again->Submit();
   std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
   again->stop = true;
   while (again->left.load() > 0) std::this_thread::yield();
-  return static_cast<double>(again->ended.load()) / SecondsSince(began);
+  return static_cast<double>(again->ended.load()) / watch.Seconds();
 }
 
 double SpawnsPerSecond(int threads, double seconds) {
   std::atomic<int64_t> spawned{0};
-  const auto began = std::chrono::steady_clock::now();
+  const bench::Stopwatch watch;
   std::vector<std::thread> workers;
   for (int i = 0; i < threads; ++i) {
     workers.emplace_back([&] {
       char program[] = "/bin/true";
       char* argv[] = {program, nullptr};
-      while (SecondsSince(began) < seconds) {
+      while (watch.Seconds() < seconds) {
         const pid_t pid = fork();
         if (pid == 0) {
           execv(program, argv);
@@ -108,12 +105,7 @@ double SpawnsPerSecond(int threads, double seconds) {
     });
   }
   for (std::thread& worker : workers) worker.join();
-  return static_cast<double>(spawned.load()) / SecondsSince(began);
-}
-
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
+  return static_cast<double>(spawned.load()) / watch.Seconds();
 }
 
 void Bench(double seconds, int rounds) {
@@ -130,21 +122,30 @@ void Bench(double seconds, int rounds) {
   options.pools[1].name = "compute";
   options.pools[1].max_threads = threads;
   Pipeline pipeline(options, handlers, store, registry, metrics, Clock::Real(), nullptr, &processes);
-  std::vector<double> one_ratio, all_ratio;
+  std::vector<double> processes_rate, threads_rate, spawns_rate, one_ratio, all_ratio;
   for (int round = 0; round <= rounds; ++round) {
     const double one = SpawnsPerSecond(1, seconds);
     const double process = JobsPerSecond(pipeline, Isolation::kProcess, seconds);
     const double all = SpawnsPerSecond(threads, seconds);
     const double thread = JobsPerSecond(pipeline, Isolation::kThread, seconds);
     if (round == 0) continue;  // warm-up
-    std::printf(
-        "no-ops in threads %8.0f /s, in processes %8.0f /s; /bin/true %6.0f /s, by %d threads %6.0f /s\n",
-        thread, process, one, threads, all);
+    processes_rate.push_back(process);
+    threads_rate.push_back(thread);
+    spawns_rate.push_back(one);
     one_ratio.push_back(process / one);
     all_ratio.push_back(process / all);
   }
-  std::printf("no-ops in processes against /bin/true: %.1f times, by %d threads %.1f times\n",
-              Median(one_ratio), threads, Median(all_ratio));
+  using bench::Report;
+  Report({"process_per_second", "no-ops in processes, through the pipeline, 64 in flight", "", "/s"},
+         processes_rate);
+  Report({"thread_per_second", "the same in threads", "", "/s"}, threads_rate);
+  Report({"spawns_per_second", "fork and exec of `/bin/true`, one after the other", "", "/s"}, spawns_rate);
+  Report({"process_noops", "process-isolated no-ops", "fork and exec of `/bin/true` for each", "ratio",
+          bench::AtLeast(50)},
+         one_ratio);
+  Report({"process_noops_all", "process-isolated no-ops",
+          "fork and exec of `/bin/true` by as many threads as the pool has", "ratio"},
+         all_ratio);
 }
 
 }  // namespace

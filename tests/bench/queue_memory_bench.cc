@@ -3,10 +3,10 @@
 //
 //   queue_memory_bench [JOBS]
 
-#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <malloc.h>
+#include <string>
 #include <unistd.h>
 
 #include <prometheus/registry.h>
@@ -14,6 +14,7 @@
 #include "server/pipeline/pipeline.h"
 #include "server/service/job_codec.h"
 #include "server/store/memory_store.h"
+#include "tests/bench/report.h"
 
 namespace {
 
@@ -61,8 +62,10 @@ int main(int argc, char** argv) {
     serialized += static_cast<double>(encoded.ByteSizeLong());
   }
   const double grown = ResidentBytes() - before;
-  std::printf("%d queued jobs: %.0f bytes each in memory, %.0f serialized: %.0f more\n", jobs, grown / jobs,
-              serialized / jobs, (grown - serialized) / jobs);
-  std::fflush(stdout);
+  bench::Report({"queued_job_bytes", "memory of a queued job", "", "bytes"}, {grown / jobs});
+  bench::Report({"queue_memory",
+                 "memory of a queued job beyond its serialized size, " + std::to_string(jobs) + " queued", "",
+                 "bytes", bench::AtMost(256)},
+                {(grown - serialized) / jobs});
   std::_Exit(0);  // rather than run them
 }

@@ -1,118 +1,96 @@
-// RunJob of a no-op against an empty unary call on the same gRPC: the same client code, in turns in one run,
-// each server a process of its own on loopback. Prints both rates and their ratio, pair by pair.
+// Jobs that are held in memory against the least that the same gRPC can do: the same client code, in turns in
+// one run, each server a process of its own on loopback.
+//
+//   RunJob of a no-op against an empty unary call, 64 in flight and one; batches of 1,000 no-ops, submitted
+//   and joined, against batches of as many messages that come back.
 //
 //   rpc_bench BARE_SERVER JOBPOOLD [SECONDS_PER_ROUND [ROUNDS]]
 
-#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <memory>
 #include <string>
 #include <vector>
 
-#include <grpcpp/client_context.h>
-#include <grpcpp/create_channel.h>
-#include <grpcpp/security/credentials.h>
-
-#include "bare.grpc.pb.h"
-#include "jobpool/v1/job_service.grpc.pb.h"
-#include "tests/bench/child.h"
-#include "tests/bench/closed_loop.h"
+#include "tests/bench/bare_calls.h"
+#include "tests/bench/job_server.h"
+#include "tests/bench/report.h"
 
 namespace jobpool::bench {
 namespace {
 
-struct BareCall {
-  grpc::ClientContext context;
-  google::protobuf::Empty request;
-  google::protobuf::Empty response;
-};
+void Run(const std::string& bare_server, const std::string& jobpoold, double seconds, int rounds) {
+  const Child bare_child({bare_server}, 1, "");
+  const auto bare_stub = BareService::NewStub(ConnectTo(bare_child.address()));
+  const JobServer server(jobpoold, {"--store=memory"});
 
-struct RunJobCall {
-  grpc::ClientContext context;
-  v1::RunJobRequest request;
-  v1::Job response;
-};
+  // Messages of the size of a no-op's submission.
+  v1::SubmitJobRequest noop;
+  noop.mutable_job()->mutable_noop();
+  const std::string payload = noop.SerializeAsString();
+  EchoStreams streams(*bare_stub, kInFlight, payload);
 
-StartCall BareCalls(BareService::Stub& stub) {
-  return [&stub](std::function<void(bool)> done) {
-    auto* call = new BareCall;
-    stub.async()->Call(&call->context, &call->request, &call->response,
-                       [call, done = std::move(done)](const grpc::Status& status) {
-                         const std::unique_ptr<BareCall> owned(call);
-                         done(status.ok());
-                       });
-  };
-}
-
-StartCall RunJobCalls(v1::JobService::Stub& stub) {
-  return [&stub](std::function<void(bool)> done) {
-    auto* call = new RunJobCall;
-    call->request.mutable_job()->mutable_noop();
-    stub.async()->RunJob(&call->context, &call->request, &call->response,
-                         [call, done = std::move(done)](const grpc::Status& status) {
-                           const std::unique_ptr<RunJobCall> owned(call);
-                           done(status.ok() && call->response.state() == v1::Job::SUCCEEDED);
-                         });
-  };
-}
-
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
-std::string Range(const std::vector<double>& values) {
-  char text[64];
-  std::snprintf(text, sizeof(text), "%.3f (%.3f to %.3f)", Median(values),
-                *std::min_element(values.begin(), values.end()),
-                *std::max_element(values.begin(), values.end()));
-  return text;
-}
-
-void Compare(const StartCall& bare, const StartCall& run_job, int in_flight, double seconds, int rounds) {
-  std::vector<double> bare_rate;
-  std::vector<double> run_job_rate;
-  std::vector<double> rate_ratio;
-  std::vector<double> median_ratio;
-  double bare_median = 0;
+  const StartCall bare = BareCalls(*bare_stub);
+  const StartCall run_job = RunJobCalls(server.jobs());
+  const StartCall stream = streams.Calls();
+  const StartCall echo = BatchEchoCalls(*bare_stub, kBatch, payload);
+  const StartCall submissions = SubmissionEchoCalls(*bare_stub, kBatch);
+  const StartCall batch = BatchCalls(server.jobs());
+  std::vector<double> bare_rate, run_rate, rate_ratio, bare_time, run_time, time_ratio;
+  std::vector<double> stream_rate, echo_rate, submissions_rate, batch_rate, batch_ratio;
   for (int round = 0; round <= rounds; ++round) {
-    const LoopResult a = RunClosedLoop(bare, in_flight, seconds);
-    const LoopResult b = RunClosedLoop(run_job, in_flight, seconds);
+    const double a = RunClosedLoop(bare, kInFlight, seconds).per_second;
+    const double b = RunClosedLoop(run_job, kInFlight, seconds).per_second;
+    const double c = RunClosedLoop(bare, 1, seconds).median_seconds;
+    const double d = RunClosedLoop(run_job, 1, seconds).median_seconds;
+    const double e = RunClosedLoop(stream, kInFlight, seconds).per_second;
+    const double f = kBatch * RunClosedLoop(echo, kBatchesInFlight, seconds).per_second;
+    const double g = kBatch * RunClosedLoop(submissions, kBatchesInFlight, seconds).per_second;
+    const double h = kBatch * RunClosedLoop(batch, kBatchesInFlight, seconds).per_second;
     if (round == 0) continue;  // warm-up
-    bare_rate.push_back(a.per_second);
-    run_job_rate.push_back(b.per_second);
-    rate_ratio.push_back(b.per_second / a.per_second);
-    median_ratio.push_back(b.median_seconds / a.median_seconds);
-    bare_median = a.median_seconds;
+    bare_rate.push_back(a);
+    run_rate.push_back(b);
+    rate_ratio.push_back(b / a);
+    bare_time.push_back(1e6 * c);
+    run_time.push_back(1e6 * d);
+    time_ratio.push_back(d / c);
+    stream_rate.push_back(e);
+    echo_rate.push_back(f);
+    submissions_rate.push_back(g);
+    batch_rate.push_back(h);
+    batch_ratio.push_back(h / f);
   }
-  std::printf("%3d in flight: empty call %.0f/s (median %.0f us), RunJob of noop %.0f/s\n", in_flight,
-              Median(bare_rate), bare_median * 1e6, Median(run_job_rate));
-  std::printf("               ratio of rates %s, of median times %s\n", Range(rate_ratio).c_str(),
-              Range(median_ratio).c_str());
+  Report({"bare_rate", "empty unary calls, 64 in flight", "", "/s"}, bare_rate);
+  Report({"run_job_per_second", "`RunJob` of no-ops, 64 in flight", "", "/s"}, run_rate);
+  Report(
+      {"run_job_rate", "`RunJob` of no-ops, 64 in flight", "empty unary calls", "ratio", MustBeAtLeast(0.85)},
+      rate_ratio);
+  Report({"bare_time", "an empty unary call, one in flight", "", "us"}, bare_time);
+  Report({"run_job_microseconds", "`RunJob` of a no-op, one in flight", "", "us"}, run_time);
+  Report({"run_job_time", "`RunJob` of a no-op, one in flight, median time", "an empty unary call", "ratio",
+          AtMost(1.20)},
+         time_ratio);
+  Report({"stream_echo", "messages echoed on 64 streams, one on its way on each", "", "/s"}, stream_rate);
+  Report({"batch_echo", "messages of a no-op's size echoed in unary batches of 1,000, 4 in flight", "", "/s"},
+         echo_rate);
+  Report(
+      {"submissions_echo", "submissions of no-ops echoed in unary batches of 1,000, 4 in flight", "", "/s"},
+      submissions_rate);
+  Report(
+      {"batch_jobs_per_second", "no-ops by `BatchSubmitJobs` of 1,000 and `WaitJobs`, 4 in flight", "", "/s"},
+      batch_rate);
+  Report({"batch_jobs", "no-ops by `BatchSubmitJobs` of 1,000 and `WaitJobs`, in memory",
+          "unary batches of 1,000 echoed by a bare server", "ratio"},
+         batch_ratio);
 }
 
 }  // namespace
 }  // namespace jobpool::bench
 
 int main(int argc, char** argv) {
-  using namespace jobpool::bench;
   if (argc < 3) {
     std::fprintf(stderr, "usage: rpc_bench BARE_SERVER JOBPOOLD [SECONDS_PER_ROUND [ROUNDS]]\n");
     return 2;
   }
-  const double seconds = argc > 3 ? std::atof(argv[3]) : 2;
-  const int rounds = argc > 4 ? std::atoi(argv[4]) : 5;
-  const Child bare_server({argv[1]}, 1, "");
-  const Child jobpoold({argv[2], "--store=memory", "--grpc_listen=127.0.0.1:0", "--http_listen=127.0.0.1:0"},
-                       2, "serving grpc=");
-  const auto bare_stub =
-      BareService::NewStub(grpc::CreateChannel(bare_server.address(), grpc::InsecureChannelCredentials()));
-  const auto job_stub = jobpool::v1::JobService::NewStub(
-      grpc::CreateChannel(jobpoold.address(), grpc::InsecureChannelCredentials()));
-  const StartCall bare = BareCalls(*bare_stub);
-  const StartCall run_job = RunJobCalls(*job_stub);
-  Compare(bare, run_job, 64, seconds, rounds);
-  Compare(bare, run_job, 1, seconds, rounds);
+  jobpool::bench::Run(argv[1], argv[2], argc > 3 ? std::atof(argv[3]) : 1, argc > 4 ? std::atoi(argv[4]) : 7);
   return 0;
 }

@@ -9,11 +9,9 @@
 // DIR: where the files go, on the disk that is meant; the default is the working directory.
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <unistd.h>
@@ -24,6 +22,8 @@
 #include "server/job/job_id.h"
 #include "server/store/sqlite_backup.h"
 #include "server/store/sqlite_store.h"
+#include "tests/bench/folder.h"
+#include "tests/bench/report.h"
 #include "tests/bench/sqlite_alone.h"
 
 namespace jobpool {
@@ -32,10 +32,6 @@ namespace {
 constexpr int kBatch = 1000;
 // A batch ends when so many others have come: jobs live for a while.
 constexpr int kBatchesBetween = 4;
-
-double Seconds(std::chrono::steady_clock::time_point began) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-}
 
 // Of all threads of this process.
 double CpuSeconds() {
@@ -52,17 +48,12 @@ struct Cost {
 
 class Meter {
  public:
-  Cost Read() const { return {Seconds(began_), CpuSeconds() - cpu_began_}; }
+  Cost Read() const { return {watch_.Seconds(), CpuSeconds() - cpu_began_}; }
 
  private:
-  const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
+  const bench::Stopwatch watch_;
   const double cpu_began_ = CpuSeconds();
 };
-
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
 
 void Check(const absl::Status& status) {
   if (status.ok()) return;
@@ -70,18 +61,9 @@ void Check(const absl::Status& status) {
   std::exit(1);
 }
 
-class Folder {
- public:
-  explicit Folder(const std::string& in) : path_(absl::StrCat(in, "/store_bench.", getpid())) {
-    std::filesystem::remove_all(path_);
-    std::filesystem::create_directories(path_);
-  }
-  ~Folder() { std::filesystem::remove_all(path_); }
-  std::string File() const { return path_ + "/jobs"; }
-
- private:
-  const std::string path_;
-};
+// Where the file goes.
+std::string FolderIn(const std::string& dir) { return absl::StrCat(dir, "/store_bench.", getpid()); }
+std::string FileIn(const bench::Folder& folder) { return folder.path() + "/jobs"; }
 
 std::shared_ptr<const JobRecord> MakeLive(JobIdMaker& ids, int number) {
   static const auto* const pool = new std::shared_ptr<const std::string>(new std::string("blocking"));
@@ -113,16 +95,16 @@ std::shared_ptr<const JobRecord> MakeEnded(const JobRecord& live) {
 
 /// What SQLite alone takes.
 Cost RunAlone(void (*run)(const std::string& path, int rows), int count, const std::string& dir) {
-  const Folder folder(dir);
+  const bench::Folder folder(FolderIn(dir));
   const Meter meter;
-  run(folder.File(), count);
+  run(FileIn(folder), count);
   return meter.Read();
 }
 
 /// What the store takes.
 Cost RunJobs(const std::vector<JobWrite>& live, const std::vector<JobWrite>& ended, const std::string& dir) {
-  const Folder folder(dir);
-  auto store = SqliteStore::Open(folder.File());
+  const bench::Folder folder(FolderIn(dir));
+  auto store = SqliteStore::Open(FileIn(folder));
   Check(store.status());
   const Meter meter;
   const int batches = static_cast<int>(live.size()) / kBatch;
@@ -152,30 +134,38 @@ void BenchLife(int count, int rounds, const std::string& dir) {
   };
   Ratios to_rows;
   Ratios to_table;
-  const auto print = [count](const char* what, const Cost& cost) {
-    std::printf("%s %8.0f /s, %5.2f us of CPU each; ", what, count / cost.seconds,
-                1e6 * cost.cpu_seconds / count);
-  };
+  std::vector<double> rows_rate, table_rate, jobs_rate, jobs_cpu;
   for (int round = 0; round < rounds; ++round) {
     const Cost rows = RunAlone(bench::InsertAndUpdate, count, dir);
     const Cost jobs = RunJobs(live, ended, dir);
     const Cost table = RunAlone(bench::InsertAndUpdateJobs, count, dir);
     to_rows.Add(rows, jobs);
     to_table.Add(table, jobs);
-    print("SQLite alone: rows", rows);
-    print("jobs", table);
-    print("the store: jobs", jobs);
-    std::printf("ratios %.2f, %.2f\n", to_rows.time.back(), to_table.time.back());
+    rows_rate.push_back(count / rows.seconds);
+    table_rate.push_back(count / table.seconds);
+    jobs_rate.push_back(count / jobs.seconds);
+    jobs_cpu.push_back(1e6 * jobs.cpu_seconds / count);
   }
-  std::printf("the store against rows: median %.2f, of CPU time %.2f; against a table of jobs: %.2f, %.2f\n",
-              Median(to_rows.time), Median(to_rows.cpu), Median(to_table.time), Median(to_table.cpu));
+  using bench::Report;
+  Report({"store_rows", "bare rows by SQLite alone, inserted and updated", "", "/s"}, rows_rate);
+  Report({"store_table", "jobs by SQLite alone, in a table with our indexes", "", "/s"}, table_rate);
+  Report({"store_jobs", "jobs by the store alone, through their whole life in batches of 1,000", "", "/s"},
+         jobs_rate);
+  Report({"store_cpu", "CPU of a job in the store", "", "us"}, jobs_cpu);
+  Report({"store_to_table", "the store alone, jobs through their whole life",
+          "SQLite alone: a table of jobs with our indexes", "ratio"},
+         to_table.time);
+  Report(
+      {"store_to_rows", "the store alone, jobs through their whole life", "SQLite alone: bare rows", "ratio"},
+      to_rows.time);
+  Report({"store_to_rows_cpu", "the same by CPU time", "SQLite alone: bare rows", "ratio"}, to_rows.cpu);
 }
 
 void BenchStart(int count, const std::string& dir) {
   count -= count % kBatch;
-  const Folder folder(dir);
+  const bench::Folder folder(FolderIn(dir));
   {
-    auto store = SqliteStore::Open(folder.File());
+    auto store = SqliteStore::Open(FileIn(folder));
     Check(store.status());
     JobIdMaker ids(42);
     for (int i = 0; i < count; i += kBatch) {
@@ -185,11 +175,11 @@ void BenchStart(int count, const std::string& dir) {
     }
   }
   for (int round = 0; round < 3; ++round) {
-    auto began = std::chrono::steady_clock::now();
-    auto store = SqliteStore::Open(folder.File());
+    bench::Stopwatch watch;
+    auto store = SqliteStore::Open(FileIn(folder));
     Check(store.status());
-    const double open = Seconds(began);
-    began = std::chrono::steady_clock::now();
+    const double open = watch.Seconds();
+    watch = {};
     size_t jobs = 0;
     for (uint64_t after = 0;;) {
       const auto page = (*store)->ListLive(after, 10'000);
@@ -198,20 +188,20 @@ void BenchStart(int count, const std::string& dir) {
       jobs += page->size();
       after = page->back().number;
     }
-    const double read = Seconds(began);
-    began = std::chrono::steady_clock::now();
+    const double read = watch.Seconds();
+    watch = {};
     Check((*store)->CheckIntegrity());
     std::printf(
         "%zu live jobs, %.0f MB: opened in %.3f s, read in %.3f s; all of the file checked in %.3f s\n", jobs,
-        static_cast<double>((*store)->Stats().file_bytes) / 1e6, open, read, Seconds(began));
+        static_cast<double>((*store)->Stats().file_bytes) / 1e6, open, read, watch.Seconds());
   }
 }
 
 /// What jobs take of the disk, and what is done with all of the file.
 void BenchSpace(int count, const std::string& dir) {
   count -= count % kBatch;
-  const Folder folder(dir);
-  auto opened = SqliteStore::Open(folder.File());
+  const bench::Folder folder(FolderIn(dir));
+  auto opened = SqliteStore::Open(FileIn(folder));
   Check(opened.status());
   SqliteStore& store = **opened;
   JobIdMaker ids(42);
@@ -228,45 +218,45 @@ void BenchSpace(int count, const std::string& dir) {
   const SqliteStats full = store.Stats();
   std::printf("ended: %.0f bytes each, of which free %.0f; the log %.0f MB\n", bytes_each(),
               static_cast<double>(full.free_bytes) / count, static_cast<double>(full.wal_bytes) / 1e6);
-  auto began = std::chrono::steady_clock::now();
+  bench::Stopwatch watch;
   Check(store.CheckIntegrity());
-  std::printf("checked in %.2f s\n", Seconds(began));
-  began = std::chrono::steady_clock::now();
-  Check(BackUpSqlite(folder.File(), folder.File() + ".backup").status());
-  std::printf("copied and checked in %.2f s\n", Seconds(began));
+  std::printf("checked in %.2f s\n", watch.Seconds());
+  watch = {};
+  Check(BackUpSqlite(FileIn(folder), FileIn(folder) + ".backup").status());
+  std::printf("copied and checked in %.2f s\n", watch.Seconds());
 
   const auto print = [](const char* what, const std::vector<double>& seconds) {
     if (seconds.empty()) return;
     std::printf("%s: %zu times, median %.1f ms, longest %.1f ms\n", what, seconds.size(),
-                1e3 * Median(seconds), 1e3 * *std::max_element(seconds.begin(), seconds.end()));
+                1e3 * bench::Median(seconds), 1e3 * *std::max_element(seconds.begin(), seconds.end()));
   };
   // Of each three two expire, so that others lie between them.
   std::vector<double> deletions;
   for (int i = 0; i < count; ++i) {
     if (i % 3 == 0) continue;
-    began = std::chrono::steady_clock::now();
+    watch = {};
     Check(store.Delete(live[i].job->id).status());
-    deletions.push_back(Seconds(began));
+    deletions.push_back(watch.Seconds());
     if (deletions.size() == 1000) break;
   }
   print("one job deleted", deletions);
   deletions.clear();
   const absl::Time middle = live[static_cast<size_t>(count) * 2 / 3].job->create_time + absl::Hours(24);
   for (size_t deleted = 200; deleted == 200;) {
-    began = std::chrono::steady_clock::now();
+    watch = {};
     const auto some = store.DeleteExpired(middle, 200);
     Check(some.status());
     deleted = *some;
-    deletions.push_back(Seconds(began));
+    deletions.push_back(watch.Seconds());
   }
   print("200 expired jobs deleted", deletions);
   const SqliteStats before = store.Stats();
   std::vector<double> given;
   for (int64_t bytes = 0; bytes != store.Stats().file_bytes;) {
     bytes = store.Stats().file_bytes;
-    began = std::chrono::steady_clock::now();
+    watch = {};
     Check(store.GiveBackSpace());
-    given.push_back(Seconds(began));
+    given.push_back(watch.Seconds());
   }
   print("space given back", given);
   std::printf("%.0f MB of %.0f free, then %.0f of %.0f\n", static_cast<double>(before.free_bytes) / 1e6,
