@@ -1,5 +1,5 @@
-// The ceiling: a gRPC server that answers an empty unary call with DefaultReactor and does nothing else.
-// Prints the port that it serves on; ends when its standard input does.
+// The ceiling: a gRPC server that answers unary calls with DefaultReactor, empty or with what came, and does
+// nothing else. Prints the port that it serves on; ends when its standard input does.
 
 #include <cstdio>
 #include <unistd.h>
@@ -15,6 +15,13 @@ namespace {
 class BareService final : public jobpool::bench::BareService::CallbackService {
   grpc::ServerUnaryReactor* Call(grpc::CallbackServerContext* context, const google::protobuf::Empty*,
                                  google::protobuf::Empty*) override {
+    grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+    reactor->Finish(grpc::Status::OK);
+    return reactor;
+  }
+  grpc::ServerUnaryReactor* Echo(grpc::CallbackServerContext* context, const jobpool::bench::Batch* request,
+                                 jobpool::bench::Batch* response) override {
+    *response = *request;
     grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
     reactor->Finish(grpc::Status::OK);
     return reactor;
