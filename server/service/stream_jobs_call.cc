@@ -21,9 +21,10 @@ using Entry = v1::StreamJobsResponse::Entry;
 // job's record, which the store may have forgotten, or its answer.
 constexpr int64_t kJobBytes = 1 << 10;
 
-// Messages of so many entries are submitted on gRPC's thread: that takes less time than some unary calls
-// take there, and a tenth of a millisecond at most.
+// Messages of so many entries, and bytes, are submitted on gRPC's thread: that takes a tenth of a millisecond
+// at most, and a hop to a SERVICE thread would cost those of one entry as much as all the rest.
 constexpr int kInlineEntries = 32;
+constexpr size_t kInlineBytes = 64 << 10;
 
 // So that few blocks hold a whole message.
 google::protobuf::ArenaOptions ArenaBlocks() {
@@ -134,9 +135,10 @@ void StreamJobsCall::OnReadDone(bool ok) {
   const bool named = std::any_of(entries.begin(), entries.end(), [](const auto& entry) {
     return !entry.request().job_id().empty() || !entry.request().request_id().empty();
   });
+  const size_t size = request_->ByteSizeLong();
+  const bool pooled = named || count > kInlineEntries || size > kInlineBytes;
   // Until it has a thread it is held beside what becomes of it. Its strings are not in the arena.
-  const bool pooled = named || count > kInlineEntries;
-  const size_t waiting = pooled ? request_arena_.SpaceAllocated() + request_->ByteSizeLong() : 0;
+  const size_t waiting = pooled ? request_arena_.SpaceAllocated() + size : 0;
   absl::Status status;
   {
     MutexLock lock(mu_);

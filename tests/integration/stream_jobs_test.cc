@@ -8,6 +8,9 @@
 #include <unistd.h>
 #include <vector>
 
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
+
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "google/rpc/error_details.pb.h"
@@ -351,7 +354,12 @@ TEST_F(StreamJobsTest, MoreIsNotReadWhileJobsWait) {
 
 TEST_F(StreamJobsTest, WhoDoesNotReadIsHeldUpAndLosesNothing) {
   constexpr int kMessages = 60;  // of 1 MiB, and answers of twice as much
-  Stream call(*jobs_);
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);  // else the caller's own gRPC takes up to tens of MiB ahead
+  const auto stub = v1::JobService::NewStub(
+      grpc::CreateCustomChannel(app_->grpc_address(), grpc::InsecureChannelCredentials(), arguments));
+  Stream call(*stub);
   std::atomic<int> written{0};
   std::thread writer([&] {
     for (int i = 0; i < kMessages; ++i, ++written) {
