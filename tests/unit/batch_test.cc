@@ -229,7 +229,7 @@ TEST_F(BatchTest, EachOfManyThatFitIsAccepted) {
   }
 }
 
-// What the whole of them cannot have, some can; and none of those refused asks for the room of all.
+// What all of them cannot have, some can.
 TEST_F(BatchTest, EachTakesTheRoomThatThereIs) {
   pipeline_.SubmitBlocker();
   const auto waiters = std::vector<std::shared_ptr<Waiter>>(5, nullptr);
