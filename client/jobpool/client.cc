@@ -246,6 +246,39 @@ class Client::Watch final : public WatchCall {
   bool ended_ = false;
 };
 
+/// On the client's connection.
+class Client::Stream final : public StreamCall {
+ public:
+  Stream(Connection& connection, const CallOptions& options) : connection_(connection) {
+    Connection::SetDeadline(context_, options);
+    stream_ = connection.jobs().StreamJobs(&context_);
+  }
+
+  ~Stream() override {
+    if (ended_) return;
+    context_.TryCancel();
+    stream_->Finish();
+  }
+
+  bool Send(const v1::StreamJobsRequest& request) override { return stream_->Write(request); }
+  void EndSending() override { stream_->WritesDone(); }
+
+  absl::StatusOr<std::optional<v1::StreamJobsResponse>> Next() override {
+    v1::StreamJobsResponse message;
+    if (stream_->Read(&message)) return message;
+    ended_ = true;
+    const absl::Status status = ToAbslStatus(stream_->Finish(), connection_.address(), connection_.tls());
+    if (!status.ok()) return status;
+    return std::nullopt;
+  }
+
+ private:
+  Connection& connection_;
+  grpc::ClientContext context_;
+  std::unique_ptr<grpc::ClientReaderWriter<v1::StreamJobsRequest, v1::StreamJobsResponse>> stream_;
+  bool ended_ = false;
+};
+
 absl::StatusOr<std::unique_ptr<Client>> Client::Create(absl::string_view address,
                                                        const ClientOptions& options) {
   if (absl::Status status = CheckAddress(address); !status.ok()) return status;
@@ -321,6 +354,11 @@ absl::StatusOr<v1::ExplainJobResponse> Client::ExplainJob(const v1::ExplainJobRe
 absl::StatusOr<google::protobuf::Empty> Client::DeleteJob(const v1::DeleteJobRequest& request,
                                                           const CallOptions& options) {
   return connection_->Call(connection_->jobs(), &v1::JobService::Stub::DeleteJob, request, options);
+}
+
+absl::StatusOr<std::unique_ptr<StreamCall>> Client::StreamJobs(const CallOptions& options) {
+  if (absl::Status status = connection_->AwaitConnection(options.deadline); !status.ok()) return status;
+  return std::unique_ptr<StreamCall>(std::make_unique<Stream>(*connection_, options));
 }
 
 absl::StatusOr<std::unique_ptr<WatchCall>> Client::WatchJobs(const v1::WatchJobsRequest& request,

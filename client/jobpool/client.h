@@ -84,6 +84,22 @@ class WatchCall {
   virtual absl::StatusOr<std::optional<v1::WatchJobsResponse>> Next() = 0;
 };
 
+/// An open call of JobService.StreamJobs. Cancelled when it is destroyed before its end.
+/// Outlived by its client. Not thread-safe, but one thread may send while another reads:
+/// who sends much must not wait with reading, since a server that has enough on its way
+/// takes no more.
+class StreamCall {
+ public:
+  virtual ~StreamCall() = default;
+  /// Waits until the message can be sent. False: the call is over, and Next says why.
+  virtual bool Send(const v1::StreamJobsRequest& request) = 0;
+  /// There is no more to send. REQUIRES: called once, after the last Send.
+  virtual void EndSending() = 0;
+  /// Waits for the next message; unset: every entry was answered, and that was the last.
+  /// After that, or an error, only the destructor may be called.
+  virtual absl::StatusOr<std::optional<v1::StreamJobsResponse>> Next() = 0;
+};
+
 /// A connection to a jobpool server, with one blocking method for each RPC; what
 /// they do is said in proto/jobpool/v1. Connects at the first call and again
 /// after a loss.
@@ -144,6 +160,7 @@ class Client {
   absl::StatusOr<google::protobuf::Empty> DeleteJob(const v1::DeleteJobRequest& request,
                                                     const CallOptions& options = CallOptions());
 
+  absl::StatusOr<std::unique_ptr<StreamCall>> StreamJobs(const CallOptions& options = CallOptions());
   absl::StatusOr<std::unique_ptr<WatchCall>> WatchJobs(const v1::WatchJobsRequest& request,
                                                        const CallOptions& options = CallOptions());
 
@@ -183,6 +200,7 @@ class Client {
   class Connection;  // the channel and its stubs: gRPC stays out of this header
   class JobCall;
   class Echo;
+  class Stream;
   class Watch;
 
   explicit Client(std::unique_ptr<Connection> connection);

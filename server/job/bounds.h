@@ -57,6 +57,15 @@ inline constexpr int kMaxThreadPageSize = 10'000;
 inline constexpr int kMaxWaitNames = 10'000;
 inline constexpr int kMaxBatchRequests = 10'000;
 inline constexpr int kMaxWatchedJobs = 10'000;
+/// Of one message of StreamJobs, either way: few enough that no thread is long at it, enough that what a
+/// message costs by itself is nothing beside them.
+inline constexpr int kMaxStreamEntries = 1'000;
+/// Of one call of StreamJobs: jobs on their way beyond which no further message is read. Enough for as many
+/// as a pool ends in some hundredths of a second; it is also by how many another's job can be held up by one
+/// that floods the queue.
+inline constexpr int kMaxStreamJobs = 10'000;
+/// Likewise, bytes of what they carry: the largest message that a server takes by default.
+inline constexpr int64_t kMaxStreamBytes = int64_t{16} << 20;
 inline constexpr size_t kMaxFilterCharacters = 2'000;
 inline constexpr int kMaxFilterComparisons = 64;
 

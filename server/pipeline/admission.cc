@@ -34,6 +34,9 @@ RejectReason RejectReasonOf(const absl::Status& refused) {
   return found != reasons->end() ? found->second : RejectReason::kStoreUnavailable;
 }
 
+std::string NoPath(size_t) { return ""; }
+std::string BatchPath(size_t index) { return absl::StrCat("requests[", index, "]."); }
+
 JobRecord MakeRecord(JobSpec spec, Durability durability, const Dispatcher& pool) {
   JobRecord record;
   record.id = std::move(spec.id);
@@ -62,32 +65,84 @@ absl::StatusOr<Submission> Admission::Submit(JobSpec spec, const std::shared_ptr
                                              bool may_run_here) {
   Entries entries;
   absl::Status status = AddEntry(std::move(spec), entries);
-  if (status.ok()) status = Accept(entries, Form::kSingle, waiter, may_run_here);
+  if (status.ok()) {
+    entries.front().waiter = waiter;
+    status = Accept(entries, NoPath, may_run_here);
+  }
   if (!status.ok()) {
     metrics_.Rejected(RejectReasonOf(status));
     return status;
   }
-  Entry& entry = entries.front();
-  if (entry.added != nullptr) return Submission{JobHandle{std::move(entry.added), nullptr}, false};
-  if (waiter != nullptr) entry.made_before.Await(waiter);
-  return Submission{std::move(entry.made_before), true};
+  return SubmissionOf(entries, 0);
 }
 
 absl::StatusOr<std::vector<JobHandle>> Admission::SubmitAll(std::vector<JobSpec> specs) {
   Entries entries;
   absl::Status status;
   for (size_t i = 0; i < specs.size() && status.ok(); ++i) status = AddEntry(std::move(specs[i]), entries);
-  if (status.ok()) status = Accept(entries, Form::kBatch, nullptr);
+  if (status.ok()) status = Accept(entries, BatchPath);
   if (!status.ok()) {
     metrics_.Rejected(RejectReasonOf(status), specs.size());
     return status;
   }
   std::vector<JobHandle> jobs;
-  for (const Entry& entry : entries) {
-    const Entry& first = entries[entry.first];
-    jobs.push_back(first.added != nullptr ? JobHandle{first.added, nullptr} : first.made_before);
-  }
+  for (size_t i = 0; i < entries.size(); ++i) jobs.push_back(SubmissionOf(entries, i).job);
   return jobs;
+}
+
+std::vector<absl::StatusOr<Submission>> Admission::SubmitEach(
+    std::vector<JobSpec> specs, absl::Span<const std::shared_ptr<Waiter>> waiters, PathOf path) {
+  std::vector<absl::StatusOr<Submission>> submissions(specs.size());
+  Entries entries;
+  entries.reserve(specs.size());
+  std::vector<size_t> places;  // of the entries, in `specs`
+  places.reserve(specs.size());
+  for (size_t i = 0; i < specs.size(); ++i) {
+    if (absl::Status added = AddEntry(std::move(specs[i]), entries); added.ok()) {
+      entries.back().waiter = waiters[i];
+      places.push_back(i);
+    } else {
+      metrics_.Rejected(RejectReasonOf(added));
+      submissions[i] = std::move(added);
+    }
+  }
+  // Together, which costs less, and one by one where something is in the way of that.
+  if (HasRoom(entries) && Accept(entries, path).ok()) {
+    for (size_t i = 0; i < entries.size(); ++i) submissions[places[i]] = SubmissionOf(entries, i);
+    return submissions;
+  }
+  for (size_t i = 0; i < entries.size(); ++i) {
+    Entries alone;
+    alone.push_back(std::move(entries[i]));
+    alone.front().first = 0;
+    alone.front().made_before = JobHandle();
+    if (absl::Status accepted = Accept(alone, [&](size_t) { return path(places[i]); }); accepted.ok()) {
+      submissions[places[i]] = SubmissionOf(alone, 0);
+    } else {
+      metrics_.Rejected(RejectReasonOf(accepted));
+      submissions[places[i]] = std::move(accepted);
+    }
+  }
+  return submissions;
+}
+
+Submission Admission::SubmissionOf(const Entries& entries, size_t index) {
+  const Entry& entry = entries[index];
+  if (entry.added != nullptr) return {JobHandle{entry.added, nullptr}, false};
+  const Entry& first = entries[entry.first];
+  JobHandle made = first.added != nullptr ? JobHandle{first.added, nullptr} : first.made_before;
+  if (entry.waiter != nullptr) made.Await(entry.waiter);
+  return {std::move(made), true};
+}
+
+// Where that is not so, to try it would leave a slot for all of them with the full queue.
+bool Admission::HasRoom(const Entries& entries) const {
+  const std::vector<int64_t> places = CountPlaces(entries);
+  const auto has_room = [&](const auto& pool) {
+    const int64_t asked = places[pool->index()];
+    return asked == 0 || (!pool->crowded() && pool->CheckRoom(asked).ok());
+  };
+  return std::all_of(pools_.all().begin(), pools_.all().end(), has_room);
 }
 
 absl::StatusOr<std::vector<JobRecord>> Admission::Validate(std::vector<JobSpec> specs, bool batch) {
@@ -97,7 +152,7 @@ absl::StatusOr<std::vector<JobRecord>> Admission::Validate(std::vector<JobSpec> 
     MutexLock lock(request_ids_.mu());
     JOBPOOL_RETURN_IF_ERROR(FindMadeBefore(entries));
   }
-  JOBPOOL_RETURN_IF_ERROR(CheckDeadlines(entries, batch ? Form::kBatch : Form::kSingle));
+  JOBPOOL_RETURN_IF_ERROR(CheckDeadlines(entries, batch ? BatchPath : NoPath));
   JOBPOOL_RETURN_IF_ERROR(CheckStore(entries));
   const std::vector<int64_t> places = CountPlaces(entries);
   for (const auto& pool : pools_.all()) {
@@ -151,10 +206,9 @@ absl::Status Admission::AddEntry(JobSpec spec, Entries& entries) {
   return absl::OkStatus();
 }
 
-absl::Status Admission::Accept(Entries& entries, Form form, const std::shared_ptr<Waiter>& waiter,
-                               bool may_run_here) {
+absl::Status Admission::Accept(Entries& entries, PathOf path, bool may_run_here) {
   if (std::none_of(entries.begin(), entries.end(), [](const Entry& entry) { return entry.request; })) {
-    JOBPOOL_RETURN_IF_ERROR(Insert(entries, form, waiter));
+    JOBPOOL_RETURN_IF_ERROR(Insert(entries, path));
   } else {
     // Most are found without the lock, since the store may take its time.
     for (Entry& entry : entries) {
@@ -164,7 +218,7 @@ absl::Status Admission::Accept(Entries& entries, Form form, const std::shared_pt
     }
     MutexLock lock(request_ids_.mu());
     JOBPOOL_RETURN_IF_ERROR(FindMadeBefore(entries));
-    JOBPOOL_RETURN_IF_ERROR(Insert(entries, form, waiter));
+    JOBPOOL_RETURN_IF_ERROR(Insert(entries, path));
     for (const Entry& entry : entries) {
       if (entry.request && entry.added != nullptr) {
         request_ids_.Remember(*entry.request, entry.added->id());
@@ -202,13 +256,12 @@ std::vector<int64_t> Admission::CountPlaces(const Entries& entries) const {
 }
 
 // Of requests that have not made their job before: those may come again when it has passed.
-absl::Status Admission::CheckDeadlines(const Entries& entries, Form form) const {
+absl::Status Admission::CheckDeadlines(const Entries& entries, PathOf path) const {
   std::vector<FieldViolation> violations;
   for (size_t i = 0; i < entries.size(); ++i) {
     const absl::Time deadline = entries[i].record.Options().deadline_time;
     if (!entries[i].IsNew(i) || deadline == absl::InfiniteFuture() || deadline > clock_.Now()) continue;
-    const std::string prefix = form == Form::kBatch ? absl::StrCat("requests[", i, "].") : "";
-    violations.push_back({prefix + "job.deadline_time", "has passed"});
+    violations.push_back({path(i) + "job.deadline_time", "has passed"});
   }
   return violations.empty() ? absl::OkStatus() : InvalidFieldsError(violations);
 }
@@ -303,17 +356,17 @@ std::array<int64_t, kKindCount> Admission::CountKinds(const Entries& entries) {
   return count;
 }
 
-absl::Status Admission::Insert(Entries& entries, Form form, const std::shared_ptr<Waiter>& waiter) {
+absl::Status Admission::Insert(Entries& entries, PathOf path) {
   if (entries.size() == 1 && !entries.front().IsNew(0)) return absl::OkStatus();
-  JOBPOOL_RETURN_IF_ERROR(CheckDeadlines(entries, form));
+  JOBPOOL_RETURN_IF_ERROR(CheckDeadlines(entries, path));
   JOBPOOL_RETURN_IF_ERROR(CheckStore(entries));
   JOBPOOL_RETURN_IF_ERROR(Reserve(entries));
-  absl::Status inserted = InsertReserved(entries, waiter);
+  absl::Status inserted = InsertReserved(entries);
   if (!inserted.ok()) Release(entries);
   return inserted;
 }
 
-absl::Status Admission::InsertReserved(Entries& entries, const std::shared_ptr<Waiter>& waiter) {
+absl::Status Admission::InsertReserved(Entries& entries) {
   absl::InlinedVector<std::shared_ptr<LiveJob>, 1> jobs;
   absl::InlinedVector<Entry*, 1> added;
   const auto make = [&](const Entry& entry, uint64_t number) {
@@ -329,7 +382,7 @@ absl::Status Admission::InsertReserved(Entries& entries, const std::shared_ptr<W
     }
     if (!entry.own_id) made.id = ids_.Next(made.create_time);
     auto job = std::make_shared<LiveJob>(std::move(made));
-    if (waiter != nullptr) job->AddWaiter(waiter);
+    if (entry.waiter != nullptr) job->AddWaiter(entry.waiter);
     return job;
   };
   for (size_t i = 0; i < entries.size(); ++i) {

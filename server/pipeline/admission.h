@@ -8,8 +8,10 @@
 #include <vector>
 
 #include "absl/container/inlined_vector.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "server/base/clock.h"
 #include "server/job/job_id.h"
 #include "server/pipeline/job_reader.h"
@@ -70,6 +72,15 @@ class Admission {
   /// Submit.
   absl::StatusOr<std::vector<JobHandle>> SubmitAll(std::vector<JobSpec> specs);
 
+  /// Where a request stands in its caller's message, by its index: empty or with a dot at its end.
+  using PathOf = absl::FunctionRef<std::string(size_t)>;
+
+  /// Accepts those of `specs` that it can, each by itself as Submit does, and answers in
+  /// their order. `waiters`: one for each, none of them twice; null: nobody.
+  std::vector<absl::StatusOr<Submission>> SubmitEach(std::vector<JobSpec> specs,
+                                                     absl::Span<const std::shared_ptr<Waiter>> waiters,
+                                                     PathOf path);
+
   /// Calls back when jobs that Submit or SubmitAll has given are kept, at once and on this
   /// thread if none is kept on disk; UNAVAILABLE: the store has refused one.
   void AwaitKept(std::vector<JobHandle> jobs, StoreWriter::Done done);
@@ -93,6 +104,7 @@ class Admission {
     JobRecord record;
     std::optional<RequestKey> request;
     std::function<uint64_t()> caller;
+    std::shared_ptr<Waiter> waiter;  // null: none
     Dispatcher* pool = nullptr;
     bool own_id = false;
     size_t first = 0;                // the first entry with the same request; mostly itself
@@ -104,7 +116,6 @@ class Admission {
     bool IsNew(size_t own_index) const { return first == own_index && !WasMade(); }
   };
   using Entries = absl::InlinedVector<Entry, 1>;
-  enum class Form : unsigned char { kSingle, kBatch };
 
   absl::Status AddEntry(JobSpec spec, Entries& entries);
   // UNAVAILABLE: a new one among them cannot be kept on disk.
@@ -112,17 +123,20 @@ class Admission {
   // The store has answered for new jobs that came in together: has it not kept them they are stopped.
   void FinishKeeping(const std::vector<std::shared_ptr<LiveJob>>& jobs,
                      const std::vector<RequestId>& requests, const absl::Status& status);
-  absl::Status Accept(Entries& entries, Form form, const std::shared_ptr<Waiter>& waiter,
-                      bool may_run_here = false);
+  absl::Status Accept(Entries& entries, PathOf path, bool may_run_here = false);
+  // Of entries that were accepted.
+  static Submission SubmissionOf(const Entries& entries, size_t index);
+  // Whether it is likely that all of them would be accepted together.
+  bool HasRoom(const Entries& entries) const;
   absl::Status FindMadeBefore(Entries& entries) ABSL_EXCLUSIVE_LOCKS_REQUIRED(request_ids_.mu());
   // How many of the entries are new, for each pool by its index.
   std::vector<int64_t> CountPlaces(const Entries& entries) const;
   static std::array<int64_t, kKindCount> CountKinds(const Entries& entries);
-  absl::Status CheckDeadlines(const Entries& entries, Form form) const;
+  absl::Status CheckDeadlines(const Entries& entries, PathOf path) const;
   absl::Status Reserve(const Entries& entries);
   void Release(const Entries& entries);
-  absl::Status Insert(Entries& entries, Form form, const std::shared_ptr<Waiter>& waiter);
-  absl::Status InsertReserved(Entries& entries, const std::shared_ptr<Waiter>& waiter);
+  absl::Status Insert(Entries& entries, PathOf path);
+  absl::Status InsertReserved(Entries& entries);
   void Enqueue(const Entry& entry, bool may_run_here);
 
   PoolSet& pools_;

@@ -45,6 +45,12 @@ class HeldMemory {
     return size <= CallMemory::kSmallMessageBytes ? absl::OkStatus() : Take(size);
   }
 
+  /// Gives some of what was taken back.
+  void GiveBack(int64_t bytes) {
+    memory_.held_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+    bytes_ -= bytes;
+  }
+
   /// Gives back what was taken so far.
   void Release();
 

@@ -172,8 +172,8 @@ void EncodeAll(const std::vector<Job>& jobs, EncodeOne encode,
 
 }  // namespace
 
-void EncodeJob(const JobSnapshot& snapshot, JobView view, v1::Job* encoded) {
-  const JobRecord& job = snapshot.record;
+void EncodeJob(const JobRecord& job, const std::optional<Progress::Value>& progress, JobView view,
+               v1::Job* encoded) {
   encoded->set_name(JobName(job.id));
   encoded->set_state(EncodeState(job.state));
   encoded->set_alive(job.state == JobState::kRunning);
@@ -201,9 +201,9 @@ void EncodeJob(const JobSnapshot& snapshot, JobView view, v1::Job* encoded) {
   encoded->set_isolation(in_process ? v1::Job::PROCESS : v1::Job::THREAD);
   for (const auto& [key, value] : options.labels) (*encoded->mutable_labels())[key] = value;
   EncodeDuration(options.retention, encoded->mutable_retention());
-  if (snapshot.progress.has_value()) {
-    encoded->mutable_progress()->set_ratio(snapshot.progress->ratio);
-    encoded->mutable_progress()->set_message(snapshot.progress->message);
+  if (progress.has_value()) {
+    encoded->mutable_progress()->set_ratio(progress->ratio);
+    encoded->mutable_progress()->set_message(progress->message);
   }
   encoded->set_priority(job.priority);
   if (options.timeout != absl::InfiniteDuration())

@@ -21,7 +21,11 @@ enum class JobView : unsigned char {
   kBrief,  // at most about 200 bytes: name, states, times, and the error's code
 };
 
-void EncodeJob(const JobSnapshot& job, JobView view, v1::Job* encoded);
+void EncodeJob(const JobRecord& job, const std::optional<Progress::Value>& progress, JobView view,
+               v1::Job* encoded);
+inline void EncodeJob(const JobSnapshot& job, JobView view, v1::Job* encoded) {
+  EncodeJob(job.record, job.progress, view, encoded);
+}
 
 /// All of `jobs`, with as much of each as leaves the answer below kMaxAnswerBytes:
 /// the smallest view that is needed, the same for all.

@@ -1,5 +1,6 @@
 #include "server/service/job_service.h"
 
+#include <functional>
 #include <optional>
 #include <random>
 #include <string>
@@ -17,6 +18,7 @@
 #include "server/service/page_size.h"
 #include "server/service/page_token.h"
 #include "server/service/run_job_call.h"
+#include "server/service/submission.h"
 #include "server/service/wait_jobs_call.h"
 #include "server/service/watch_jobs_call.h"
 
@@ -54,15 +56,8 @@ JobQuery DecodeQuery(const v1::ListJobsRequest& request, Violations& violations)
   return query;
 }
 
-// Who asks: a request by its request_id or the id of its job, others by the connection that they come on.
-void SetCaller(const grpc::CallbackServerContext& context, JobSpec& spec) {
-  if (spec.request.has_value()) {
-    spec.caller = [id = uint64_t{absl::HashOf(spec.request->id)}] { return id; };
-  } else if (!spec.id.empty()) {
-    spec.caller = [id = uint64_t{absl::HashOf(spec.id)}] { return id; };
-  } else {
-    spec.caller = [&context] { return uint64_t{absl::HashOf(context.peer())}; };
-  }
+std::function<uint64_t()> ConnectionOf(const grpc::CallbackServerContext& context) {
+  return [&context] { return uint64_t{absl::HashOf(context.peer())}; };
 }
 
 // Tells the resume tokens of this start of the server from those of others.
@@ -79,6 +74,7 @@ JobService::JobService(Pipeline& pipeline, const CallResources& resources, RpcMe
       watch_epoch_(RandomEpoch()),
       submit_job_(metrics.Method("jobpool.v1.JobService", "SubmitJob")),
       batch_submit_jobs_(metrics.Method("jobpool.v1.JobService", "BatchSubmitJobs")),
+      stream_jobs_(metrics.Method("jobpool.v1.JobService", "StreamJobs", "bidi_stream")),
       run_job_(metrics.Method("jobpool.v1.JobService", "RunJob")),
       get_job_(metrics.Method("jobpool.v1.JobService", "GetJob")),
       list_jobs_(metrics.Method("jobpool.v1.JobService", "ListJobs")),
@@ -99,21 +95,10 @@ absl::StatusOr<JobSpec> JobService::Decode(const grpc::CallbackServerContext& co
                                            const Request& request) {
   Violations violations;
   JobSpec spec = DecodeSubmission(request, "", pipeline_.clock().Now(), violations);
-  CheckWork(spec, "", violations);
+  CheckOffered(pipeline_, spec, "", violations);
   JOBPOOL_RETURN_IF_ERROR(Refuse(violations.ToStatus(), 1));
-  SetCaller(context, spec);
+  SetCaller(ConnectionOf(context), spec);
   return spec;
-}
-
-void JobService::CheckWork(const JobSpec& spec, absl::string_view prefix, Violations& violations) {
-  Violations lacking;
-  pipeline_.handlers().Check(spec.work, prefix, lacking);
-  if (lacking.empty()) return;
-  if (spec.request.has_value()) {
-    const auto made = pipeline_.admission().FindMade(*spec.request);
-    if (!made.ok() || made->has_value()) return;
-  }
-  pipeline_.handlers().Check(spec.work, prefix, violations);
 }
 
 absl::Status JobService::Refuse(absl::Status status, size_t jobs) {
@@ -201,14 +186,14 @@ absl::StatusOr<std::vector<JobHandle>> JobService::AnswerBatchSubmitJobs(
     for (int i = 0; i < count; ++i) {
       const std::string prefix = absl::StrCat("requests[", i, "].");
       specs.push_back(DecodeSubmission(request.requests(i), prefix, now, violations));
-      CheckWork(specs.back(), prefix, violations);
+      CheckOffered(pipeline_, specs.back(), prefix, violations);
       if (request.requests(i).validate_only()) {
         violations.Add(absl::StrCat(prefix, "validate_only"), "must be said of the batch");
       }
     }
   }
   JOBPOOL_RETURN_IF_ERROR(Refuse(violations.ToStatus(), static_cast<size_t>(count)));
-  if (!specs.empty()) SetCaller(context, specs.front());
+  if (!specs.empty()) SetCaller(ConnectionOf(context), specs.front());
   if (request.validate_only()) {
     JOBPOOL_ASSIGN_OR_RETURN(const std::vector<JobRecord> records,
                              pipeline_.admission().Validate(std::move(specs), /*batch=*/true));
@@ -234,6 +219,12 @@ grpc::ServerUnaryReactor* JobService::RunJob(grpc::CallbackServerContext* contex
   Answer(call, std::move(spec),
          [=, this](JobSpec asked) { call->FinishWith(Validate(std::move(asked), response)); });
   return call;
+}
+
+grpc::ServerBidiReactor<v1::StreamJobsRequest, v1::StreamJobsResponse>* JobService::StreamJobs(
+    grpc::CallbackServerContext* context) {
+  return StreamJobsCall::Start(pipeline_, resources_, CallCount(*stream_jobs_), stream_jobs_calls_,
+                               ConnectionOf(*context)());
 }
 
 grpc::ServerUnaryReactor* JobService::GetJob(grpc::CallbackServerContext*, const v1::GetJobRequest* request,
@@ -420,6 +411,9 @@ grpc::ServerWriteReactor<v1::WatchJobsResponse>* JobService::WatchJobs(grpc::Cal
                               *request);
 }
 
-void JobService::Shutdown() { pipeline_.watches().Shutdown(); }
+void JobService::Shutdown() {
+  pipeline_.watches().Shutdown();
+  stream_jobs_calls_.Shutdown();
+}
 
 }  // namespace jobpool

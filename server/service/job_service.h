@@ -9,6 +9,7 @@
 #include "server/pipeline/pipeline.h"
 #include "server/service/call.h"
 #include "server/service/freeable_messages.h"
+#include "server/service/stream_jobs_call.h"
 #include "server/telemetry/rpc_metrics.h"
 
 namespace jobpool {
@@ -26,6 +27,8 @@ class JobService final : public v1::JobService::CallbackService {
                                             v1::BatchSubmitJobsResponse* response) override;
   grpc::ServerUnaryReactor* RunJob(grpc::CallbackServerContext* context, const v1::RunJobRequest* request,
                                    v1::Job* response) override;
+  grpc::ServerBidiReactor<v1::StreamJobsRequest, v1::StreamJobsResponse>* StreamJobs(
+      grpc::CallbackServerContext* context) override;
   grpc::ServerUnaryReactor* GetJob(grpc::CallbackServerContext* context, const v1::GetJobRequest* request,
                                    v1::Job* response) override;
   grpc::ServerUnaryReactor* ListJobs(grpc::CallbackServerContext* context, const v1::ListJobsRequest* request,
@@ -47,17 +50,14 @@ class JobService final : public v1::JobService::CallbackService {
   grpc::ServerWriteReactor<v1::WatchJobsResponse>* WatchJobs(grpc::CallbackServerContext* context,
                                                              const v1::WatchJobsRequest* request) override;
 
-  /// Ends every call of WatchJobs when it has told what has happened so far, also
-  /// those that are yet to come.
+  /// Ends every call of WatchJobs and StreamJobs when it has told what has happened so
+  /// far, also those that are yet to come.
   void Shutdown();
 
  private:
   template <typename Request>
   absl::StatusOr<JobSpec> Decode(const grpc::CallbackServerContext& context, const Request& request);
   // Counts it where it is a refusal.
-  // A violation for what the server does not have that `spec` asks for, unless the same request has made its
-  // job before: it may have had that then.
-  void CheckWork(const JobSpec& spec, absl::string_view prefix, Violations& violations);
   absl::Status Refuse(absl::Status status, size_t jobs);
   absl::Status Validate(JobSpec spec, v1::Job* response);
   // The response is there; it is not sent before they are kept.
@@ -78,6 +78,7 @@ class JobService final : public v1::JobService::CallbackService {
   Pipeline& pipeline_;
   const CallResources resources_;
   const uint64_t watch_epoch_;
+  StreamJobsCalls stream_jobs_calls_;
 
   // Calls that can be open for long, or come in great number, do not keep their requests.
   FreeableMessages<v1::SubmitJobRequest, v1::Job> submit_job_messages_;
@@ -86,6 +87,7 @@ class JobService final : public v1::JobService::CallbackService {
 
   const std::unique_ptr<MethodMetrics> submit_job_;
   const std::unique_ptr<MethodMetrics> batch_submit_jobs_;
+  const std::unique_ptr<MethodMetrics> stream_jobs_;
   const std::unique_ptr<MethodMetrics> run_job_;
   const std::unique_ptr<MethodMetrics> get_job_;
   const std::unique_ptr<MethodMetrics> list_jobs_;

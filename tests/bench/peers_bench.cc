@@ -19,6 +19,7 @@
 #include "tests/bench/gearman.h"
 #include "tests/bench/job_server.h"
 #include "tests/bench/report.h"
+#include "tests/bench/stream_jobs.h"
 
 namespace jobpool::bench {
 namespace {
@@ -38,17 +39,19 @@ void Run(const std::string& jobpoold, const std::string& gearmand, const std::st
     python_child = std::make_unique<Child>(std::vector<std::string>{python, python_server}, 1, "");
     python_stub = BareService::NewStub(ConnectTo(python_child->address()));
   }
-  std::vector<double> foreground, windows, foreground_ratio, calls, calls_ratio;
+  std::vector<double> foreground, windows, foreground_ratio, windows_ratio, calls, calls_ratio;
   for (int round = 0; round <= rounds; ++round) {
     const double ours = RunClosedLoop(run_job, kInFlight, seconds).per_second;
     const double by_64 = gearman != nullptr ? gearman->JobsPerSecond(kInFlight, 1, seconds) : 0;
     const double by_1 = gearman != nullptr ? gearman->JobsPerSecond(1, 1000, seconds) : 0;
     const double theirs =
         python_stub != nullptr ? RunClosedLoop(BareCalls(*python_stub), kInFlight, seconds).per_second : 0;
+    const double streamed = StreamJobsPerSecond(server.jobs(), seconds);
     if (round == 0) continue;  // warm-up
     foreground.push_back(by_64);
     windows.push_back(by_1);
     foreground_ratio.push_back(ours / by_64);
+    windows_ratio.push_back(streamed / by_1);
     calls.push_back(theirs);
     calls_ratio.push_back(ours / theirs);
   }
@@ -59,6 +62,9 @@ void Run(const std::string& jobpoold, const std::string& gearmand, const std::st
            windows);
     Report({"gearman", "`RunJob` of no-ops, 64 in flight", "Gearman in the foreground, 64 clients", "ratio"},
            foreground_ratio);
+    Report({"gearman_stream", "`StreamJobs` of no-ops to their results",
+            "Gearman in the foreground, one client with a window of 1,000", "ratio"},
+           windows_ratio);
   }
   if (python_stub != nullptr) {
     Report({"python_per_second",

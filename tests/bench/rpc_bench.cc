@@ -2,7 +2,7 @@
 // one run, each server a process of its own on loopback.
 //
 //   RunJob of a no-op against an empty unary call, 64 in flight and one; batches of 1,000 no-ops, submitted
-//   and joined, against batches of as many messages that come back.
+//   and joined, or on a stream, against batches of as many messages that come back.
 //
 //   rpc_bench BARE_SERVER JOBPOOLD [SECONDS_PER_ROUND [ROUNDS]]
 
@@ -14,6 +14,7 @@
 #include "tests/bench/bare_calls.h"
 #include "tests/bench/job_server.h"
 #include "tests/bench/report.h"
+#include "tests/bench/stream_jobs.h"
 
 namespace jobpool::bench {
 namespace {
@@ -37,6 +38,7 @@ void Run(const std::string& bare_server, const std::string& jobpoold, double sec
   const StartCall batch = BatchCalls(server.jobs());
   std::vector<double> bare_rate, run_rate, rate_ratio, bare_time, run_time, time_ratio;
   std::vector<double> stream_rate, echo_rate, submissions_rate, batch_rate, batch_ratio;
+  std::vector<double> stream_jobs_rate, stream_jobs_ratio, stream_jobs_submissions;
   for (int round = 0; round <= rounds; ++round) {
     const double a = RunClosedLoop(bare, kInFlight, seconds).per_second;
     const double b = RunClosedLoop(run_job, kInFlight, seconds).per_second;
@@ -46,6 +48,7 @@ void Run(const std::string& bare_server, const std::string& jobpoold, double sec
     const double f = kBatch * RunClosedLoop(echo, kBatchesInFlight, seconds).per_second;
     const double g = kBatch * RunClosedLoop(submissions, kBatchesInFlight, seconds).per_second;
     const double h = kBatch * RunClosedLoop(batch, kBatchesInFlight, seconds).per_second;
+    const double i = StreamJobsPerSecond(server.jobs(), seconds);
     if (round == 0) continue;  // warm-up
     bare_rate.push_back(a);
     run_rate.push_back(b);
@@ -58,6 +61,9 @@ void Run(const std::string& bare_server, const std::string& jobpoold, double sec
     submissions_rate.push_back(g);
     batch_rate.push_back(h);
     batch_ratio.push_back(h / f);
+    stream_jobs_rate.push_back(i);
+    stream_jobs_ratio.push_back(i / f);
+    stream_jobs_submissions.push_back(i / g);
   }
   Report({"bare_rate", "empty unary calls, 64 in flight", "", "/s"}, bare_rate);
   Report({"run_job_per_second", "`RunJob` of no-ops, 64 in flight", "", "/s"}, run_rate);
@@ -81,6 +87,13 @@ void Run(const std::string& bare_server, const std::string& jobpoold, double sec
   Report({"batch_jobs", "no-ops by `BatchSubmitJobs` of 1,000 and `WaitJobs`, in memory",
           "unary batches of 1,000 echoed by a bare server", "ratio"},
          batch_ratio);
+  Report({"stream_jobs_per_second", "no-ops by `StreamJobs`, in memory", "", "/s"}, stream_jobs_rate);
+  Report({"stream_jobs", "`StreamJobs` of no-ops to their results, in memory",
+          "unary batches of 1,000 echoed by a bare server", "ratio", AtLeast(0.60)},
+         stream_jobs_ratio);
+  Report({"stream_jobs_submissions", "`StreamJobs` of no-ops to their results, in memory",
+          "submissions of no-ops echoed in unary batches of 1,000", "ratio"},
+         stream_jobs_submissions);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
+from google.rpc import error_details_pb2
 from jobpool.v1 import echo_service_pb2, echo_service_pb2_grpc, job_pb2, job_service_pb2 as js, pool_service_pb2 as ps
 from jobpool_e2e import PATIENCE, ROOT, SLOW, Error, eventually, job_reason, noop_job, sleep_job, unix_time
 from test_shutdown import LONG, NOT_SERVING, Shutdown
@@ -38,6 +39,7 @@ class Table(Shutdown):
             "clients of the echo listener": self.echo_clients,
             "an open `UppercaseText`": self.uppercase,
             "an open `UppercaseText` and an important job": self.uppercase_and_job,
+            "an open `StreamJobs` and an important job": self.stream_jobs,
             "an open `WatchJobs`": self.watch_jobs,
             "an open health watch": self.watch,
             "idle connections": self.idle_connections,
@@ -257,6 +259,34 @@ class Table(Shutdown):
     def paused(self, server, client):
         client.pools.PausePool(ps.PausePoolRequest(name="pools/compute"))
         return self.waits(server, client, noop_job(), "queued")
+
+    def stream_jobs(self, server, client):
+        messages = queue.SimpleQueue()
+        self.addCleanup(messages.put, None)
+        call = client.jobs.StreamJobs(iter(messages.get, None), timeout=2 * PATIENCE)
+
+        def submit(tag, job, **fields):
+            messages.put(js.StreamJobsRequest(
+                entries=[{"tag": tag, "request": js.SubmitJobRequest(job=job, **fields)}]))
+
+        def answer(tag):
+            (entry,) = next(call).entries
+            self.assertEqual(entry.tag, tag)
+            return entry
+
+        submit(1, noop_job())
+        answer(1)
+        submit(2, self.of(sleep_job(2 if SLOW == 1 else 15), "important"), job_id="important")
+        eventually(lambda: server.metrics().sum("jobpool_jobs", state="running") == 1, what="it runs")
+        self.signal(server)
+        self.draining(server, client)
+        submit(3, noop_job())
+        refusal = answer(3).error
+        info = error_details_pb2.ErrorInfo()
+        self.assertTrue(refusal.details[0].Unpack(info))
+        code = next(code for code in grpc.StatusCode if code.value[0] == refusal.code)
+        return {"a job meanwhile": f"`{code.name}`, `{info.reason}`", "its job": self.told(lambda: answer(2).job),
+                "then": self.told(lambda: next(call))}
 
     def watch_jobs(self, server, client):
         watch = client.jobs.WatchJobs(js.WatchJobsRequest(filter="priority = 0", changes_only=True),

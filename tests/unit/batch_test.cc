@@ -1,5 +1,6 @@
 // Jobs that come in together, and requests that come again.
 
+#include <algorithm>
 #include <atomic>
 #include <gmock/gmock.h>
 #include <thread>
@@ -174,6 +175,74 @@ TEST_F(BatchTest, WhoAsksAgainIsToldOfTheEnd) {
   const auto late = std::make_shared<CountingWaiter>();
   ASSERT_TRUE(pipeline_->admission().Submit(Named(SleepSpec(absl::Hours(1)), 1), late).ok());
   EXPECT_EQ(late->ends(), 1);
+}
+
+TEST_F(BatchTest, EachByItself) {
+  pipeline_.SubmitBlocker();
+  pipeline_.Submit(SleepSpec(absl::Hours(1), "taken"));  // two places are left
+  JobSpec elsewhere = NoopSpec();
+  elsewhere.pool = "nowhere";
+  JobSpec late = NoopSpec();
+  late.options.deadline_time = absl::UnixEpoch();
+  std::vector<std::shared_ptr<Waiter>> waiters;
+  std::vector<const CountingWaiter*> counts;
+  for (int i = 0; i < 9; ++i) {
+    const auto waiter = std::make_shared<CountingWaiter>();
+    counts.push_back(waiter.get());
+    waiters.push_back(waiter);
+  }
+  const auto jobs = pipeline_->admission().SubmitEach(
+      {NoopSpec("a"), elsewhere, SleepSpec(absl::Hours(1), "b"), NoopSpec("taken"), Named(NoopSpec(), 1),
+       Named(NoopSpec(), 1), SleepSpec(absl::Hours(1), "c"), SleepSpec(absl::Hours(1), "d"), late},
+      waiters, [](size_t i) { return absl::StrCat("at ", i, "."); });
+  std::vector<std::string> reasons;
+  for (const auto& job : jobs) reasons.push_back(ReasonOf(job.status()));
+  EXPECT_THAT(reasons,
+              ElementsAre("", "POOL_NOT_FOUND", "", "JOB_EXISTS", "", "", "", "QUEUE_FULL", "INVALID_FIELD"));
+  EXPECT_THAT(std::string(jobs[8].status().message()), ::testing::HasSubstr("at 8.job.deadline_time"));
+  EXPECT_EQ(jobs[4]->job.id(), jobs[5]->job.id());
+  EXPECT_FALSE(jobs[4]->duplicate);
+  EXPECT_TRUE(jobs[5]->duplicate);
+  EXPECT_EQ(Queued("blocking"), 3);
+  ASSERT_TRUE(pipeline_->control().Cancel("b").ok());
+  // Those that have ended are told to theirs, once; the blocker, "taken" and "c" have not.
+  ASSERT_TRUE(Eventually([&] { return pipeline_->live_jobs() == 3u; }));
+  std::vector<int> ends;
+  ASSERT_TRUE(Eventually([&] {
+    ends.clear();
+    for (const CountingWaiter* waiter : counts) ends.push_back(waiter->ends());
+    return std::count(ends.begin(), ends.end(), 0) == 5;
+  }));
+  EXPECT_THAT(ends, ElementsAre(1, 0, 1, 0, 1, 1, 0, 0, 0));
+}
+
+TEST_F(BatchTest, EachOfManyThatFitIsAccepted) {
+  std::vector<std::shared_ptr<Waiter>> waiters;
+  for (int i = 0; i < 100; ++i) waiters.push_back(std::make_shared<CountingWaiter>());
+  const auto jobs = pipeline_->admission().SubmitEach(std::vector<JobSpec>(100, NoopSpec()), waiters,
+                                                      [](size_t) { return ""; });
+  for (const auto& job : jobs) ASSERT_TRUE(job.ok()) << job.status();
+  for (size_t i = 1; i < jobs.size(); ++i) EXPECT_LT(jobs[i - 1]->job.id(), jobs[i]->job.id());
+  ASSERT_TRUE(pipeline_.AwaitNoLiveJobs());
+  for (const auto& waiter : waiters) {
+    ASSERT_TRUE(Eventually([&] { return static_cast<const CountingWaiter&>(*waiter).ends() == 1; }));
+  }
+}
+
+// What all of them cannot have, some can.
+TEST_F(BatchTest, EachTakesTheRoomThatThereIs) {
+  pipeline_.SubmitBlocker();
+  const auto waiters = std::vector<std::shared_ptr<Waiter>>(5, nullptr);
+  const auto jobs = pipeline_->admission().SubmitEach(std::vector<JobSpec>(5, SleepSpec(absl::Hours(1))),
+                                                      waiters, [](size_t) { return ""; });
+  EXPECT_EQ(std::count_if(jobs.begin(), jobs.end(), [](const auto& job) { return job.ok(); }), 3);
+  EXPECT_TRUE(jobs[2].ok());
+  double rejected = 0;
+  for (const auto& family : pipeline_.metrics().Collect()) {
+    if (family.name != "jobpool_jobs_rejected_total") continue;
+    for (const auto& metric : family.metric) rejected += metric.counter.value;
+  }
+  EXPECT_EQ(rejected, 2);
 }
 
 TEST_F(BatchTest, EqualRequestsAtOnceMakeOneJob) {

@@ -17,7 +17,6 @@
 
 #include "server/handlers/typed_handler.h"
 #include "tests/support/eventually.h"
-#include "tests/support/eventually.h"
 #include "tests/support/job_builder.h"
 #include "tests/support/test_pipeline.h"
 
