@@ -15,8 +15,6 @@ namespace jobpool {
 namespace {
 
 class FibonacciHandler final : public TypedHandler<FibonacciWork> {
-  bool IsShortTyped(const FibonacciWork& work) const override { return work.index <= 1000; }
-
   absl::StatusOr<Result> RunTyped(const FibonacciWork& work, HandlerContext& context) const override {
     PacedProgress progress(context.progress);
     JOBPOOL_RETURN_IF_ERROR(CheckCancel(context.cancel));

@@ -93,11 +93,6 @@ class Handler {
   /// What process may do `work` where its job asks for one; an error: why none can.
   virtual absl::StatusOr<ProcessUse> UseOf(const Work& /*work*/) const { return ProcessUse::kBuiltIn; }
 
-  /// Whether `work` takes a few microseconds at most and waits for nothing: then whoever brings it may do it
-  /// at once, rather than wake another thread for it. At the bounds of the built-in kinds it took 0.8 to 4
-  /// us.
-  virtual bool IsShort(const Work& /*work*/) const { return false; }
-
   /// Does `work` on the calling thread, and may be called by many threads at
   /// once. Returns CancelledError within 50 ms after `context.cancel` was
   /// cancelled, unless it is done before that; any other error means that the

@@ -96,8 +96,6 @@ class Sha256 {
 };
 
 class HashHandler final : public TypedHandler<HashWork> {
-  bool IsShortTyped(const HashWork& work) const override { return work.bytes <= 4096; }
-
   absl::StatusOr<Result> RunTyped(const HashWork& work, HandlerContext& context) const override {
     PacedProgress progress(context.progress);
     Keystream keystream;

@@ -6,9 +6,6 @@ namespace jobpool {
 namespace {
 
 class NoopHandler final : public TypedHandler<NoopWork> {
-  // The payload is shared, not copied.
-  bool IsShortTyped(const NoopWork&) const override { return true; }
-
   absl::StatusOr<Result> RunTyped(const NoopWork& work, HandlerContext&) const override {
     return NoopResult{work.payload};
   }

@@ -213,8 +213,6 @@ absl::StatusOr<mpz_class> Truncated(uint64_t digits, const CancelToken& cancel, 
 }
 
 class PiHandler final : public TypedHandler<PiWork> {
-  bool IsShortTyped(const PiWork& work) const override { return work.digits <= 100; }
-
   absl::StatusOr<Result> RunTyped(const PiWork& work, HandlerContext& context) const override {
     PacedProgress progress(context.progress);
     JOBPOOL_ASSIGN_OR_RETURN(const mpz_class pi, Truncated(work.digits, context.cancel, progress));

@@ -22,8 +22,6 @@ namespace {
 // most 4 ms went by between two batches, which come from sieves of some 10^7
 // numbers.
 class PrimesHandler final : public TypedHandler<PrimesWork> {
-  bool IsShortTyped(const PrimesWork& work) const override { return work.limit <= 10'000; }
-
   absl::StatusOr<Result> RunTyped(const PrimesWork& work, HandlerContext& context) const override {
     PacedProgress progress(context.progress);
     const auto limit = static_cast<uint64_t>(work.limit);

@@ -26,12 +26,7 @@ class TypedHandler : public Handler {
     }
   }
 
-  bool IsShort(const Work& work) const final { return IsShortTyped(std::get<W>(work)); }
-
  private:
-  /// As Handler::IsShort.
-  virtual bool IsShortTyped(const W& /*work*/) const { return false; }
-
   /// As Handler::Run. May throw what its libraries throw.
   virtual absl::StatusOr<Result> RunTyped(const W& work, HandlerContext& context) const = 0;
 };

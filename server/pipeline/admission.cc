@@ -61,13 +61,12 @@ void Admission::GoOnAfter(uint64_t last_number, absl::Time last_create_time) {
   if (last_create_time != absl::InfinitePast()) ids_.Next(last_create_time + absl::Seconds(1));
 }
 
-absl::StatusOr<Submission> Admission::Submit(JobSpec spec, const std::shared_ptr<Waiter>& waiter,
-                                             bool may_run_here) {
+absl::StatusOr<Submission> Admission::Submit(JobSpec spec, const std::shared_ptr<Waiter>& waiter) {
   Entries entries;
   absl::Status status = AddEntry(std::move(spec), entries);
   if (status.ok()) {
     entries.front().waiter = waiter;
-    status = Accept(entries, NoPath, may_run_here);
+    status = Accept(entries, NoPath);
   }
   if (!status.ok()) {
     metrics_.Rejected(RejectReasonOf(status));
@@ -106,6 +105,7 @@ std::vector<absl::StatusOr<Submission>> Admission::SubmitEach(
       submissions[i] = std::move(added);
     }
   }
+  if (entries.empty()) return submissions;
   // Together, which costs less, and one by one where something is in the way of that.
   if (HasRoom(entries) && Accept(entries, path).ok()) {
     for (size_t i = 0; i < entries.size(); ++i) submissions[places[i]] = SubmissionOf(entries, i);
@@ -206,7 +206,7 @@ absl::Status Admission::AddEntry(JobSpec spec, Entries& entries) {
   return absl::OkStatus();
 }
 
-absl::Status Admission::Accept(Entries& entries, PathOf path, bool may_run_here) {
+absl::Status Admission::Accept(Entries& entries, PathOf path) {
   if (std::none_of(entries.begin(), entries.end(), [](const Entry& entry) { return entry.request; })) {
     JOBPOOL_RETURN_IF_ERROR(Insert(entries, path));
   } else {
@@ -226,7 +226,7 @@ absl::Status Admission::Accept(Entries& entries, PathOf path, bool may_run_here)
     }
   }
   for (const Entry& entry : entries) {
-    if (entry.added != nullptr) Enqueue(entry, may_run_here);
+    if (entry.added != nullptr) Enqueue(entry);
   }
   return absl::OkStatus();
 }
@@ -423,10 +423,10 @@ absl::Status Admission::InsertReserved(Entries& entries) {
   return absl::OkStatus();
 }
 
-void Admission::Enqueue(const Entry& entry, bool may_run_here) {
+void Admission::Enqueue(const Entry& entry) {
   metrics_.Submitted(static_cast<size_t>(entry.added->kind()), entry.pool->index());
   const bool scheduled = entry.record.Options().schedule_time > entry.added->create_time();
-  entry.pool->Accept(entry.added, scheduled ? JobState::kScheduled : JobState::kQueued, may_run_here);
+  entry.pool->Accept(entry.added, scheduled ? JobState::kScheduled : JobState::kQueued);
 }
 
 }  // namespace jobpool

@@ -58,9 +58,7 @@ class Admission {
   /// any more; ALREADY_EXISTS: its id is taken; FAILED_PRECONDITION: the request_id
   /// was used for something else; RESOURCE_EXHAUSTED: the queue is full, or another
   /// bound reached; UNAVAILABLE: shutting down. Every refusal is counted.
-  /// `may_run_here`: short work may run on the calling thread, before this returns (Dispatcher::Accept).
-  absl::StatusOr<Submission> Submit(JobSpec spec, const std::shared_ptr<Waiter>& waiter = nullptr,
-                                    bool may_run_here = false);
+  absl::StatusOr<Submission> Submit(JobSpec spec, const std::shared_ptr<Waiter>& waiter = nullptr);
 
   /// Whether Submit may have to wait for a disk: only where the job, or its request, has a
   /// name that is to be looked up there.
@@ -123,7 +121,7 @@ class Admission {
   // The store has answered for new jobs that came in together: has it not kept them they are stopped.
   void FinishKeeping(const std::vector<std::shared_ptr<LiveJob>>& jobs,
                      const std::vector<RequestId>& requests, const absl::Status& status);
-  absl::Status Accept(Entries& entries, PathOf path, bool may_run_here = false);
+  absl::Status Accept(Entries& entries, PathOf path);
   // Of entries that were accepted.
   static Submission SubmissionOf(const Entries& entries, size_t index);
   // Whether it is likely that all of them would be accepted together.
@@ -137,7 +135,7 @@ class Admission {
   void Release(const Entries& entries);
   absl::Status Insert(Entries& entries, PathOf path);
   absl::Status InsertReserved(Entries& entries);
-  void Enqueue(const Entry& entry, bool may_run_here);
+  void Enqueue(const Entry& entry);
 
   PoolSet& pools_;
   JobTable& table_;

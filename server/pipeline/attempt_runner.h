@@ -37,11 +37,6 @@ class AttemptRunner {
         log_(log),
         events_(events) {}
 
-  /// Whether `job`, on the calling thread, ends at once: Handler::IsShort.
-  bool IsShort(const LiveJob& job) const {
-    return job.isolation() == Isolation::kThread && handlers_.Find(job.kind()).IsShort(job.work());
-  }
-
   /// The process for an attempt of `job`; null: it needs none. An error: why there is none, which is how the
   /// attempt ends.
   absl::StatusOr<Process> TakeProcess(const LiveJob& job) const;

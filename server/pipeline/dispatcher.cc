@@ -120,14 +120,12 @@ absl::Status Dispatcher::CheckRoom(int64_t places) const {
   return QueueFullError(PoolName(*name_), options_.max_queued_jobs, delay);
 }
 
-void Dispatcher::Accept(const std::shared_ptr<LiveJob>& job, JobState given, bool may_run_here) {
+void Dispatcher::Accept(const std::shared_ptr<LiveJob>& job, JobState given) {
   if (given == JobState::kScheduled) {
     AwaitTime(job);
     return;
   }
   if (job->Options()->deadline_time != absl::InfiniteFuture()) to_.job_timers.Arm(job);
-  if (may_run_here && job->durability() == Durability::kMemory && to_.runner.IsShort(*job) && RunAsGuest(job))
-    return;
   Enqueue(job);
 }
 
@@ -156,40 +154,13 @@ void Dispatcher::Expire(const std::shared_ptr<LiveJob>& job) {
 void Dispatcher::Enqueue(const std::shared_ptr<LiveJob>& job) {
   {
     MutexLock lock(mu_);
-    Push(job);
+    if (queue_.size() == 0) drain_rate_.Begin(clock_.Monotonic());
+    queue_.Push(job, job->priority());
+    CountReady();
   }
   executor_->Notify();
   // Who ended it before it was in the queue could not take it out of there.
   if (job->IsOver() && Withdraw(*job)) Release(1);
-}
-
-void Dispatcher::Push(const std::shared_ptr<LiveJob>& job) {
-  if (queue_.size() == 0) drain_rate_.Begin(clock_.Monotonic());
-  queue_.Push(job, job->priority());
-  CountReady();
-}
-
-bool Dispatcher::RunAsGuest(const std::shared_ptr<LiveJob>& job) {
-  std::shared_ptr<LiveJob> taken;
-  {
-    MutexLock lock(mu_);
-    if (queue_.size() > 0 || !HasPlace(1)) return false;
-    Push(job);
-    taken = TakeLocked();
-    if (taken != nullptr) ++guests_;
-  }
-  // Its kind or the pool holds it: it is in the queue.
-  if (taken == nullptr) return true;
-  Run(taken, to_.guests.Current());
-  bool held = false;
-  {
-    MutexLock lock(mu_);
-    --guests_;
-    held = std::exchange(guests_hold_, false);
-    if (held) CountReady();
-  }
-  if (held) Kick();
-  return true;
 }
 
 bool Dispatcher::Withdraw(LiveJob& job) {
@@ -201,7 +172,7 @@ bool Dispatcher::Withdraw(LiveJob& job) {
 }
 
 void Dispatcher::CountReady() {
-  const bool none = guests_hold_ || starts_held_ || state_ == PoolState::kPaused || rate_timer_.has_value() ||
+  const bool none = starts_held_ || state_ == PoolState::kPaused || rate_timer_.has_value() ||
                     queue_.Next(held_) == nullptr;
   ready_.store(none ? 0 : static_cast<int64_t>(queue_.size()));
   if (none && queue_.size() > 0) pass_on_ = true;
@@ -310,63 +281,46 @@ std::shared_ptr<LiveJob> Dispatcher::Take() {
   {
     MutexLock lock(mu_);
     if (ready_.load() == 0) return nullptr;
-    // The worker that asks is counted.
-    if (guests_ > 0 && !HasPlace(0)) {
-      guests_hold_ = true;
+    const MonotonicTime now = clock_.Monotonic();
+    if (!starts_.Allows(now)) {
+      rate_timer_ = to_.timer.At(starts_.NextTime(now), [this] {
+        {
+          MutexLock timer_lock(mu_);
+          rate_timer_.reset();
+        }
+        NotifyReady();
+      });
       CountReady();
       return nullptr;
     }
-    job = TakeLocked();
+    for (const LiveJob* next = queue_.Next(held_); next != nullptr; next = queue_.Next(held_)) {
+      if (to_.kinds.TryStart(next->kind(), *this)) {
+        job = queue_.Take(held_);
+        break;
+      }
+      held_.set(static_cast<size_t>(next->kind()));
+    }
+    if (job != nullptr) {
+      starts_.Take(now);
+      reserved_.fetch_sub(1);
+      if (queue_.size() > 0) {
+        drain_rate_.Took(now);
+      } else {
+        drain_rate_.End();
+        pass_on_ = false;
+      }
+    }
+    CountReady();
     pass_on = pass_on_ && ready_.load() > 0;
   }
   if (pass_on) executor_->Notify();
   return job;
 }
 
-std::shared_ptr<LiveJob> Dispatcher::TakeLocked() {
-  if (ready_.load() == 0) return nullptr;
-  const MonotonicTime now = clock_.Monotonic();
-  if (!starts_.Allows(now)) {
-    rate_timer_ = to_.timer.At(starts_.NextTime(now), [this] {
-      {
-        MutexLock timer_lock(mu_);
-        rate_timer_.reset();
-      }
-      NotifyReady();
-    });
-    CountReady();
-    return nullptr;
-  }
-  std::shared_ptr<LiveJob> job;
-  for (const LiveJob* next = queue_.Next(held_); next != nullptr; next = queue_.Next(held_)) {
-    if (to_.kinds.TryStart(next->kind(), *this)) {
-      job = queue_.Take(held_);
-      break;
-    }
-    held_.set(static_cast<size_t>(next->kind()));
-  }
-  if (job != nullptr) {
-    starts_.Take(now);
-    reserved_.fetch_sub(1);
-    if (queue_.size() > 0) {
-      drain_rate_.Took(now);
-    } else {
-      drain_rate_.End();
-      pass_on_ = false;
-    }
-  }
-  CountReady();
-  return job;
-}
-
 bool Dispatcher::RunOne(RegisteredThread& worker) {
   const std::shared_ptr<LiveJob> job = Take();
   if (job == nullptr) return false;
-  Run(job, worker);
-  return true;
-}
 
-void Dispatcher::Run(const std::shared_ptr<LiveJob>& job, RegistryEntry& worker) {
   const std::string display_name = job->DisplayName();
   Attempt attempt;
   attempt.thread_id = worker.id();
@@ -393,7 +347,7 @@ void Dispatcher::Run(const std::shared_ptr<LiveJob>& job, RegistryEntry& worker)
   });
   // Roll call shows the job from before it says that it runs until it is about
   // to say that it has ended.
-  shown->BeginJob({job->id(), display_name, job->daemon(), start_time, shown->pool().empty() ? *name_ : ""});
+  shown->BeginJob({job->id(), display_name, job->daemon(), start_time, shown == &worker ? "" : *name_});
   bool late = false;  // seen under the lock of updates, which may give it more time
   const bool started = to_.table.Change(*job, [&] {
     late = job->Options()->deadline_time <= start_time;
@@ -408,7 +362,7 @@ void Dispatcher::Run(const std::shared_ptr<LiveJob>& job, RegistryEntry& worker)
     shown->EndJob(/*ran=*/false);
     worker.EndJob(/*ran=*/false);
     if (late) Stop(job, CancelReason::kDeadline);
-    return;
+    return true;
   }
   to_.log.Started(job->id(), display_name, job->kind(), *shown);
   to_.metrics.Started(index_, start_time - job->ReadyTime());
@@ -438,6 +392,7 @@ void Dispatcher::Run(const std::shared_ptr<LiveJob>& job, RegistryEntry& worker)
     FinishAttempt(job, *control, std::move(attempt_end));
   }
   if (job->durability() == Durability::kDisk) to_.events.writer()->AwaitRoom();
+  return true;
 }
 
 void Dispatcher::FinishAttempt(const std::shared_ptr<LiveJob>& job, RunControl& control, AttemptEnd attempt) {

@@ -25,7 +25,6 @@
 #include "server/pipeline/timer.h"
 #include "server/telemetry/job_metrics.h"
 #include "server/workers/executor.h"
-#include "server/workers/guest_threads.h"
 #include "server/workers/thread_pool.h"
 
 namespace jobpool {
@@ -74,7 +73,6 @@ class Dispatcher final : public WorkSource, public HeldUp {
     JobLog& log;
     JobEvents& events;
     ThreadRegistry& registry;
-    GuestThreads& guests;
     /// Random numbers in 0 to 1. Thread-safe.
     std::function<double()> random;
   };
@@ -96,9 +94,8 @@ class Dispatcher final : public WorkSource, public HeldUp {
   absl::Status CheckRoom(int64_t places) const;
 
   /// Queues a job, or lets it wait for its time, as the state says that it was given;
-  /// it may have another by now. `may_run_here`: where it is short, held in memory, and none is before it, it
-  /// runs on the calling thread, in the place of a worker. REQUIRES: a place was reserved for it.
-  void Accept(const std::shared_ptr<LiveJob>& job, JobState given, bool may_run_here = false);
+  /// it may have another by now. REQUIRES: a place was reserved for it.
+  void Accept(const std::shared_ptr<LiveJob>& job, JobState given);
 
   /// Lets a SCHEDULED job, which has a place, wait for its time, as its record says
   /// that now.
@@ -169,17 +166,6 @@ class Dispatcher final : public WorkSource, public HeldUp {
 
   void SetState(PoolState state);
   std::shared_ptr<LiveJob> Take();
-  std::shared_ptr<LiveJob> TakeLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void Push(const std::shared_ptr<LiveJob>& job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  /// Whether there are fewer than the pool's maximum that run jobs: workers and guests.
-  bool HasPlace(int more) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    return executor_->busy() + guests_ + more <= options_.max_threads;
-  }
-  /// Runs a job that is QUEUED, in no queue, and has its place, on the calling thread, which is a guest of
-  /// the pool for so long. Returns false, and does nothing, if others come before it or nothing can start
-  /// now.
-  bool RunAsGuest(const std::shared_ptr<LiveJob>& job);
-  void Run(const std::shared_ptr<LiveJob>& job, RegistryEntry& worker);
   void CountReady() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void NotifyReady();
   void SetGraceTimer(const std::shared_ptr<LiveJob>& job, const Control& control);
@@ -216,8 +202,6 @@ class Dispatcher final : public WorkSource, public HeldUp {
   RetrySlots slots_ ABSL_GUARDED_BY(mu_);
   // Jobs have become ready of which the executor was not told one by one: who takes one tells it of the next.
   bool pass_on_ ABSL_GUARDED_BY(mu_) = false;
-  int guests_ ABSL_GUARDED_BY(mu_) = 0;  // threads of others that run a short job each, in places of workers
-  bool guests_hold_ ABSL_GUARDED_BY(mu_) = false;  // a worker waits for one of them to be done
 
   std::unique_ptr<ThreadPool> executor_;  // last: its threads use the rest
 };

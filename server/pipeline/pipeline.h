@@ -132,7 +132,6 @@ class Pipeline {
   KindLimits kinds_;
   Completion completion_;
   AttemptRunner runner_;
-  GuestThreads guests_;
   PoolSet pools_;
   RequestIds request_ids_;
   Admission admission_;

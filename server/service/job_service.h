@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "jobpool/v1/job_service.grpc.pb.h"
 #include "server/pipeline/pipeline.h"
+#include "server/service/arena_messages.h"
 #include "server/service/call.h"
 #include "server/service/freeable_messages.h"
 #include "server/service/stream_jobs_call.h"
@@ -82,7 +83,7 @@ class JobService final : public v1::JobService::CallbackService {
 
   // Calls that can be open for long, or come in great number, do not keep their requests.
   FreeableMessages<v1::SubmitJobRequest, v1::Job> submit_job_messages_;
-  FreeableMessages<v1::RunJobRequest, v1::Job> run_job_messages_;
+  ArenaMessages<v1::RunJobRequest, v1::Job> run_job_messages_;
   FreeableMessages<v1::WaitJobsRequest, v1::WaitJobsResponse> wait_jobs_messages_;
 
   const std::unique_ptr<MethodMetrics> submit_job_;

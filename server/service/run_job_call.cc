@@ -18,10 +18,9 @@ grpc::ServerUnaryReactor* RunJobCall::Start(Pipeline& pipeline, const CallResour
   if (const absl::Status held = call->HoldOpen(waiting); !held.ok()) {
     call->FinishOnce(held);
   } else if (!may_block) {
-    // Short work is done before a worker would have woken.
-    call->Submit(std::move(spec), /*may_run_here=*/true);
+    call->Submit(std::move(spec));
   } else if (!resources.pool.Run([call, spec = std::move(spec)]() mutable {
-               call->Submit(std::move(spec), /*may_run_here=*/false);
+               call->Submit(std::move(spec));
                call->HoldOnlyOpen();
              })) {
     call->FinishOnce(TooManyCallsError("calls wait for a thread", resources.pool.max_tasks()));
@@ -29,13 +28,12 @@ grpc::ServerUnaryReactor* RunJobCall::Start(Pipeline& pipeline, const CallResour
   return call.get();
 }
 
-void RunJobCall::Submit(JobSpec spec, bool may_run_here) {
+void RunJobCall::Submit(JobSpec spec) {
   {
     MutexLock lock(mu_);
     if (finished_) return;  // the caller has gone
   }
-  absl::StatusOr<Submission> submission =
-      pipeline_.admission().Submit(std::move(spec), shared_from_this(), may_run_here);
+  absl::StatusOr<Submission> submission = pipeline_.admission().Submit(std::move(spec), shared_from_this());
   if (!submission.ok()) {
     FinishOnce(submission.status());
     return;
@@ -69,11 +67,9 @@ void RunJobCall::OnJobEnd(const EndedJob& job) {
     MutexLock lock(mu_);
     if (!ClaimFinish()) return;
     job_.reset();
-    EncodeJob({*job, job->outcome->progress}, JobView::kFull, response_);
-    // The estimate is at hand, and enough for what is small.
-    if (job->Bytes() > CallMemory::kSmallMessageBytes && !held_.TakeMessage(response_->ByteSizeLong()).ok()) {
-      MakeBrief(response_);
-    }
+    // By an estimate, since a large answer that is given up would stay in the arena.
+    const bool fits = held_.TakeMessage(job->Bytes()).ok();
+    EncodeJob(*job, job->outcome->progress, fits ? JobView::kFull : JobView::kBrief, response_);
   }
   FinishWith(absl::OkStatus());
 }

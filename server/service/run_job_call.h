@@ -29,7 +29,7 @@ class RunJobCall final : public OpenCall<RunJobCall, grpc::ServerUnaryReactor>, 
   RunJobCall(Pipeline& pipeline, CallMemory& memory, const CallCount& count, bool detach, v1::Job* response)
       : OpenCall(count, memory), pipeline_(pipeline), response_(response), owns_job_(!detach) {}
 
-  void Submit(JobSpec spec, bool may_run_here);
+  void Submit(JobSpec spec);
   // Nobody waits for the job any more.
   void Abandon(const std::shared_ptr<LiveJob>& job, bool owned);
 

@@ -151,9 +151,26 @@ void StreamJobsCall::OnReadDone(bool ok) {
                MutexLock lock(call->mu_);
                call->held_.GiveBack(static_cast<int64_t>(waiting));
              })) {
-    status = TooManyCallsError("calls wait for a thread", pool_.max_tasks());
+    Refuse(TooManyCallsError("calls wait for a thread", pool_.max_tasks()), static_cast<int64_t>(waiting));
   }
   if (!status.ok()) End(status);
+}
+
+void StreamJobsCall::Refuse(const absl::Status& status, int64_t held) {
+  std::vector<Answer> refused;
+  for (const v1::StreamJobsRequest::Entry& entry : request_->entries()) {
+    refused.push_back(Refusal(entry.tag(), 0, status));
+  }
+  ForgetRequest();
+  {
+    MutexLock lock(mu_);
+    held_.GiveBack(held);
+    open_jobs_ += static_cast<int64_t>(refused.size());
+    for (Answer& answer : refused) ended_.push_back(std::move(answer));
+    reading_ = false;
+    ReadNext();
+  }
+  GoOn();
 }
 
 absl::StatusOr<JobSpec> StreamJobsCall::Decode(int index, absl::Time now) {
@@ -262,7 +279,7 @@ void StreamJobsCall::Slot::OnJobEnd(const EndedJob& ended) {
 void StreamJobsCall::Tell(Slot& slot, Answer answer) {
   // It is held until its caller has read it, and so is what gRPC makes of it.
   const auto large = answer.job != nullptr ? static_cast<int64_t>(answer.job->Bytes()) : 0;
-  if (large > CallMemory::kSmallMessageBytes) {
+  if (large > kJobBytes) {
     answer.bytes = large;
     answer.held = 2 * large;
   }
@@ -351,8 +368,9 @@ void StreamJobsCall::Write() {
       size = entry->ByteSizeLong();
     } else {
       EncodeJob(*answer.job, answer.job->outcome->progress, JobView::kFull, entry->mutable_job());
-      const bool small = answer.held == 0 && answer.job->outcome->error.ok();
-      size = small ? answer.job->Bytes() : entry->ByteSizeLong();
+      // Not counted in that are errors, of the job and of attempts.
+      const bool plain = answer.job->attempts.size() <= 1 && answer.job->outcome->error.ok();
+      size = plain ? answer.job->Bytes() : entry->ByteSizeLong();
     }
     entry->set_tag(answer.tag);
     bytes += size + 8;  // 8: more than its tag and length

@@ -89,6 +89,8 @@ class StreamJobsCall final
   // The end of a slot's entry.
   void Tell(Slot& slot, Answer answer);
   static Answer Refusal(uint64_t tag, int64_t bytes, const absl::Status& status);
+  // Every entry of what has been read, for which `held` was taken beside the entries.
+  void Refuse(const absl::Status& status, int64_t held);
   // Drops the message that was read, with all that it holds.
   void ForgetRequest();
   // Begins to read unless that is over or too much is on its way.

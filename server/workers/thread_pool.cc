@@ -183,7 +183,6 @@ void ThreadPool::RemoveFromIdle(Worker* worker) {
 
 void ThreadPool::CountThread(int change) {
   threads_ += change;
-  thread_count_.store(threads_);
   at_max_.store(threads_ >= size_.max_threads);
   over_max_.store(threads_ > size_.max_threads &&
                   !stopping_);  // who stops runs what is there, with all it has

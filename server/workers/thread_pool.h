@@ -62,9 +62,6 @@ class ThreadPool final : public Executor {
 
   ThreadPoolLoad Load() const;
 
-  /// How many workers there are that do not wait for work. A worker counts from before it asks the source.
-  int busy() const { return thread_count_.load() - idle_count_.load(); }
-
   /// How often the system refused a thread.
   uint64_t failed_starts() const { return failed_starts_.load(std::memory_order_relaxed); }
 
@@ -94,7 +91,6 @@ class ThreadPool final : public Executor {
 
   // Copies for Notify to read without the lock; written under mu_.
   std::atomic<int> idle_count_{0};
-  std::atomic<int> thread_count_{0};
   std::atomic<bool> at_max_{false};
   std::atomic<bool> over_max_{false};
   std::atomic<uint64_t> failed_starts_{0};

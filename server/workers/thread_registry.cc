@@ -205,13 +205,9 @@ void RegistryEntry::SetName(absl::string_view name) {
   native_name_ = SetNativeName(name);
 }
 
-ThreadEntry::ThreadEntry(ThreadRegistry& registry, ThreadRole role, absl::string_view pool)
+RegisteredThread::RegisteredThread(ThreadRegistry& registry, ThreadRole role, absl::string_view pool)
     : RegistryEntry(registry, role, pool, getpid(), gettid()), pthread_(pthread_self()) {
   pthread_getcpuclockid(pthread_, &cpu_clock_);
-}
-
-RegisteredThread::RegisteredThread(ThreadRegistry& registry, ThreadRole role, absl::string_view pool)
-    : ThreadEntry(registry, role, pool) {
   Enter();
   current_thread = this;
 }
@@ -223,14 +219,14 @@ RegisteredThread::~RegisteredThread() {
 
 RegisteredThread* RegisteredThread::Current() { return current_thread; }
 
-std::string ThreadEntry::SetNativeName(absl::string_view name) {
+std::string RegisteredThread::SetNativeName(absl::string_view name) {
   if (!name.empty()) {
     pthread_setname_np(pthread_, std::string(CutAtCharacter(name, kNativeNameBytes)).c_str());
   }
   return NativeName(pthread_);
 }
 
-absl::Duration ThreadEntry::CpuTime() const {
+absl::Duration RegisteredThread::CpuTime() const {
   timespec cpu{};
   return clock_gettime(cpu_clock_, &cpu) == 0 ? absl::DurationFromTimespec(cpu) : absl::ZeroDuration();
 }

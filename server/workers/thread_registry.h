@@ -129,8 +129,6 @@ class RegistryEntry {
   void EndJob(bool ran);
 
   uint64_t id() const { return id_; }
-  /// Its own; empty: it has none.
-  const std::string& pool() const { return pool_; }
   pid_t process_id() const { return process_id_; }
   pid_t os_thread_id() const { return os_thread_id_; }
   std::string display_name() const;
@@ -177,23 +175,10 @@ class RegistryEntry {
   uint64_t jobs_run_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
-/// A thread of this process. Its setters are called by that thread only, and wake nobody.
-class ThreadEntry : public RegistryEntry {
- protected:
-  /// Of the calling thread.
-  ThreadEntry(ThreadRegistry& registry, ThreadRole role, absl::string_view pool);
-
- private:
-  std::string SetNativeName(absl::string_view name) override;
-  absl::Duration CpuTime() const override;
-
-  const pthread_t pthread_;
-  clockid_t cpu_clock_{};
-};
-
 /// Makes the calling thread one of ours for the length of a scope: the first
-/// local of its body.
-class RegisteredThread final : public ThreadEntry {
+/// local of its body. Its setters are called by that thread only, and wake
+/// nobody.
+class RegisteredThread final : public RegistryEntry {
  public:
   /// `pool` may be empty. The display name is the role's default. It is
   /// the native name too, but for the main thread's, which keeps the program's,
@@ -203,6 +188,13 @@ class RegisteredThread final : public ThreadEntry {
 
   /// The registration of the calling thread; null if it is none of ours.
   static RegisteredThread* Current();
+
+ private:
+  std::string SetNativeName(absl::string_view name) override;
+  absl::Duration CpuTime() const override;
+
+  const pthread_t pthread_;
+  clockid_t cpu_clock_{};
 };
 
 /// The main thread of a child process, for the length of a scope.

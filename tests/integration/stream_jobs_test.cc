@@ -230,6 +230,22 @@ TEST_F(StreamJobsTest, RefusalsComeUnderTheirTagsBesideJobs) {
   expect(8, grpc::INVALID_ARGUMENT, v1::INVALID_FIELD, "entries[8].request.request_id");
 }
 
+TEST_F(StreamJobsTest, AMessageOfRefusalsAloneIsAnsweredToo) {
+  Stream call(*jobs_);
+  v1::StreamJobsRequest request;
+  Add(request, 1, Sleep(-1));
+  ASSERT_TRUE(call.stream->Write(request));
+  EXPECT_EQ(ReasonOf(call.Next().error()), v1::INVALID_FIELD);
+  request.Clear();
+  v1::Job elsewhere = Noop();
+  elsewhere.set_pool("pools/none");
+  Add(request, 2, elsewhere);
+  ASSERT_TRUE(call.stream->Write(request));
+  EXPECT_EQ(ReasonOf(call.Next().error()), v1::POOL_NOT_FOUND);
+  ASSERT_TRUE(call.stream->Write(Noops(3, 1)));
+  EXPECT_EQ(call.Next().job().state(), v1::Job::SUCCEEDED);
+}
+
 TEST_F(StreamJobsTest, TheSameRequestIsTheSameJob) {
   const std::string id = "6f1d3c52-8a40-4c1e-9d5b-0e7a2b3c4d5e";
   Stream call(*jobs_);
