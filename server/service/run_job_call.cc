@@ -67,8 +67,11 @@ void RunJobCall::OnJobEnd(const EndedJob& job) {
     MutexLock lock(mu_);
     if (!ClaimFinish()) return;
     job_.reset();
-    // By an estimate, since a large answer that is given up would stay in the arena.
-    const bool fits = held_.TakeMessage(job->Bytes()).ok();
+    // By an estimate, since a large answer that is given up would stay in the arena: a payload that comes
+    // back is held once and told twice.
+    const size_t bytes = job->Bytes();
+    const bool small = bytes <= static_cast<size_t>(CallMemory::kSmallMessageBytes);
+    const bool fits = small || held_.TakeMessage(2 * bytes).ok();
     EncodeJob(*job, job->outcome->progress, fits ? JobView::kFull : JobView::kBrief, response_);
   }
   FinishWith(absl::OkStatus());

@@ -368,9 +368,11 @@ void StreamJobsCall::Write() {
       size = entry->ByteSizeLong();
     } else {
       EncodeJob(*answer.job, answer.job->outcome->progress, JobView::kFull, entry->mutable_job());
-      // Not counted in that are errors, of the job and of attempts.
-      const bool plain = answer.job->attempts.size() <= 1 && answer.job->outcome->error.ok();
-      size = plain ? answer.job->Bytes() : entry->ByteSizeLong();
+      // A payload that comes back is held once and told twice; errors, also of attempts, are not counted.
+      const size_t bytes_held = answer.job->Bytes();
+      const bool plain = bytes_held <= static_cast<size_t>(CallMemory::kSmallMessageBytes) &&
+                         answer.job->attempts.size() <= 1 && answer.job->outcome->error.ok();
+      size = plain ? 2 * bytes_held : entry->ByteSizeLong();
     }
     entry->set_tag(answer.tag);
     bytes += size + 8;  // 8: more than its tag and length

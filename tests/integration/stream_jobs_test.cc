@@ -403,6 +403,17 @@ TEST_F(StreamJobsTest, WhoDoesNotReadIsHeldUpAndLosesNothing) {
   writer.join();
 }
 
+// Of jobs that are just small: together they are more than a client takes in one message.
+TEST_F(StreamJobsTest, ManySmallEndsComeInMessagesThatAClientTakes) {
+  const auto stub = SmallWindow();
+  Stream call(*stub);
+  for (uint64_t i = 0; i < 4; ++i) {
+    ASSERT_TRUE(call.stream->Write(Noops(1000 * i, 1000, std::string(3000, 'x'))));
+  }
+  call.stream->WritesDone();
+  EXPECT_EQ(call.ReadAll().size(), 4000u);
+}
+
 TEST_F(StreamJobsTest, ManyStreamsAtOnce) {
   constexpr int kStreams = 8;
   constexpr int kMessages = 25;
