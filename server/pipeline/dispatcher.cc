@@ -184,7 +184,7 @@ void Dispatcher::NotifyReady() {
     pass_on_ = true;
     CountReady();
   }
-  Kick();
+  if (HasWork()) executor_->Notify();
 }
 
 void Dispatcher::LetGo(Kind kind) {
@@ -195,8 +195,10 @@ void Dispatcher::LetGo(Kind kind) {
   NotifyReady();
 }
 
+// What has just come is for the worker that has just been started for it, which may be yet to look.
 void Dispatcher::Kick() {
-  if (HasWork()) executor_->Notify();
+  const bool has_work = HasWork();
+  if (had_work_.exchange(has_work) && has_work) executor_->Notify();
 }
 
 void Dispatcher::SetState(PoolState state) {

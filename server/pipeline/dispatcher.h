@@ -151,7 +151,8 @@ class Dispatcher final : public WorkSource, public HeldUp {
   /// more than may be now; those that run go on.
   void Reconfigure(const PoolOptions& options);
 
-  /// Starts workers for what is ready, should the system have refused one before.
+  /// Starts a worker for what is ready, and was at the call before: should the system have refused one then.
+  /// To be called now and then.
   void Kick();
 
   /// Ends the workers when they have run out of work. Idempotent.
@@ -188,6 +189,7 @@ class Dispatcher final : public WorkSource, public HeldUp {
   std::atomic<int64_t> reserved_{0};  // places taken; never below ready_
   std::atomic<int64_t> ready_{0};     // how many could be taken, for HasWork; written under mu_
   std::atomic<int64_t> last_ready_time_;
+  std::atomic<bool> had_work_{false};  // when Kick was called last
 
   mutable Mutex mu_;
   PoolOptions options_ ABSL_GUARDED_BY(mu_);
