@@ -46,16 +46,16 @@ bool DrainJobs(Pipeline& pipeline, absl::Duration timeout, int hurry) {
       "shutting down live_jobs={} jobs_left_on_disk={} daemon_jobs_cancelled={} "
       "jobs_cancelled_that_could_not_start={} drain_timeout={}s",
       pipeline.live_jobs(), left, daemons, later, absl::ToDoubleSeconds(timeout));
-  // Where no descriptor was to be had the event says nothing: the count does.
-  const auto drained = [&] { return pipeline.live_jobs() == 0; };
-  if (drained() || AwaitEither(empty->descriptor(), hurry, Later(Clock::Real().Monotonic(), timeout)) ||
-      drained()) {
+  // Where no descriptor was to be had the event says nothing: the table does.
+  if (pipeline.empty() ||
+      AwaitEither(empty->descriptor(), hurry, Later(Clock::Real().Monotonic(), timeout)) ||
+      pipeline.empty()) {
     return true;
   }
   const size_t rest =
       pipeline.control().CancelWhere([](const LiveJob&) { return true; }, CancelReason::kInterrupted);
   Log().warn("jobs interrupted count={}", rest);
-  if (AwaitEither(empty->descriptor(), -1, Later(Clock::Real().Monotonic(), kGrace)) || drained())
+  if (AwaitEither(empty->descriptor(), -1, Later(Clock::Real().Monotonic(), kGrace)) || pipeline.empty())
     return true;
   if (const absl::Status health = pipeline.store_health(); !health.ok()) {
     Log().error("jobs left whose ends the store has not taken, or that did not end count={} error=\"{}\"",

@@ -54,21 +54,25 @@ void Completion::KeepInMemory(const EndedJob& ended) {
 void Completion::Announce(const std::shared_ptr<LiveJob>& job, JobState from, const EndedJob& ended) {
   Count(*ended, from);
   log_.Ended(*ended);
-  Waiters waiters;
-  table_.Erase(*job, [&] { waiters = job->FinishEnd(ended, &events_); });
   const JobOptions& options = ended->Options();
   if (options.deadline_time != absl::InfiniteFuture() || options.ready_time != absl::InfinitePast()) {
     timers_.Disarm(*job);
   }
-  for (const auto& [key, waiter] : waiters) waiter->OnJobEnd(ended);
+  Waiters waiters;
+  table_.Erase(
+      *job, [&] { waiters = job->FinishEnd(ended, &events_); },
+      [&] {
+        for (const auto& [key, waiter] : waiters) waiter->OnJobEnd(ended);
+      });
 }
 
 bool Completion::Leave(const std::shared_ptr<LiveJob>& job) {
   Waiters waiters;
   if (job->durability() != Durability::kDisk || !job->Leave(&waiters)) return false;
   timers_.Disarm(*job);
-  table_.Leave();
-  for (const auto& [key, waiter] : waiters) waiter->OnJobLeft();
+  table_.Leave([&] {
+    for (const auto& [key, waiter] : waiters) waiter->OnJobLeft();
+  });
   return true;
 }
 

@@ -146,7 +146,7 @@ absl::Status JobTable::AddBytes(int64_t bytes) {
   return AddUpTo(bytes_, bytes, max_bytes) ? absl::OkStatus() : PayloadsFullError(max_bytes);
 }
 
-void JobTable::Erase(const LiveJob& job, const std::function<void()>& last) {
+void JobTable::Erase(const LiveJob& job, absl::FunctionRef<void()> last, absl::FunctionRef<void()> tell) {
   std::shared_ptr<LiveJob> erased;  // let go of after the lock
   Shard& shard = ShardOf(job.id());
   {
@@ -155,17 +155,22 @@ void JobTable::Erase(const LiveJob& job, const std::function<void()>& last) {
     const auto found = shard.jobs.find(absl::string_view(job.id()));
     erased = *found;
     shard.jobs.erase(found);
-    if (last) last();
+    last();
   }
   bytes_.fetch_sub(job.GivenBytes());
-  size_.fetch_sub(1);
-  // In this order: once it is closed, the size only falls.
-  if (closed_.load() && size_.load() == 0) AnnounceIfEmpty();
+  CountOut(tell);
 }
 
-void JobTable::Leave() {
+void JobTable::Leave(absl::FunctionRef<void()> tell) { CountOut(tell); }
+
+// Who sees the size without the job sees that is being told.
+void JobTable::CountOut(absl::FunctionRef<void()> tell) {
+  telling_.fetch_add(1);
   size_.fetch_sub(1);
-  if (closed_.load() && size_.load() == 0) AnnounceIfEmpty();
+  tell();
+  telling_.fetch_sub(1);
+  // In this order: once it is closed, it stays empty.
+  if (closed_.load() && empty()) Announce();
 }
 
 std::shared_ptr<LiveJob> JobTable::Find(absl::string_view id) const {
@@ -290,12 +295,12 @@ void JobTable::Close(std::function<void()> on_empty) {
     shard.closed = true;
   }
   closed_.store(true);
-  if (size_.load() == 0) AnnounceIfEmpty();
+  if (empty()) Announce();
 }
 
-// Close and the last Erase may both see the empty table: the first one here
+// Close and the last calls of Erase may all see the empty table: the first one here
 // takes the function.
-void JobTable::AnnounceIfEmpty() {
+void JobTable::Announce() {
   std::function<void()> on_empty;
   {
     MutexLock lock(mu_);

@@ -74,12 +74,14 @@ class JobTable {
   void set_max_bytes(int64_t max_bytes) { max_bytes_.store(max_bytes); }
 
   /// Calls `last`, if given, under the same lock: who finds the job in the table
-  /// has not seen what `last` does. REQUIRES: `job` is in the table.
-  void Erase(const LiveJob& job, const std::function<void()>& last = nullptr);
+  /// has not seen what `last` does. Then calls `tell`, if given, without the lock: the
+  /// table is not empty before that has returned. REQUIRES: `job` is in the table.
+  void Erase(const LiveJob& job, absl::FunctionRef<void()> last = Nothing,
+             absl::FunctionRef<void()> tell = Nothing);
 
   /// One of its jobs was left to the next server: it can still be found, but does not
-  /// count any more.
-  void Leave();
+  /// count any more. Calls `tell` as Erase does.
+  void Leave(absl::FunctionRef<void()> tell);
 
   /// Null: no live job has that id.
   std::shared_ptr<LiveJob> Find(absl::string_view id) const;
@@ -109,8 +111,12 @@ class JobTable {
   std::vector<std::shared_ptr<LiveJob>> All() const;
 
   /// From its return on, nothing can be inserted. `on_empty` is called once the
-  /// table is empty: by the thread that erases the last job, or at once.
+  /// table is empty: by a thread that erases a job, or at once.
   void Close(std::function<void()> on_empty);
+
+  /// Whether there are no jobs but some that were left, and whoever was to be told of
+  /// the others was.
+  bool empty() const { return size_.load() == 0 && telling_.load() == 0; }  // in this order
 
   /// How many there are that were not left.
   size_t size() const { return size_.load(); }
@@ -151,7 +157,10 @@ class JobTable {
   absl::Status InsertLocked(absl::Span<const std::shared_ptr<LiveJob>> jobs,
                             absl::Span<const LiveJob* const> reserved, size_t* taken,
                             const std::function<void()>& last);
-  void AnnounceIfEmpty();
+  static void Nothing() {}
+  /// One job less, of which `tell` tells.
+  void CountOut(absl::FunctionRef<void()> tell);
+  void Announce();
 
   class ShardReader;
 
@@ -159,6 +168,7 @@ class JobTable {
   mutable std::array<Shard, kShards> shards_;
   std::atomic<int64_t> bytes_{0};
   std::atomic<size_t> size_{0};
+  std::atomic<size_t> telling_{0};  // jobs that do not count any more, of which is being told
   std::atomic<bool> closed_{false};
 
   Mutex mu_;

@@ -79,6 +79,8 @@ class Pipeline {
   Timer& timer() { return timer_; }
   const Clock& clock() const { return timer_.clock(); }
   size_t live_jobs() const { return table_.size(); }
+  /// Whether there are none, and who waits for the last ones has been told.
+  bool empty() const { return table_.empty(); }
 
   KindLimits& kinds() { return kinds_; }
   const HandlerRegistry& handlers() const { return handlers_; }

@@ -229,6 +229,33 @@ TEST(JobTableCloseTest, AnnouncesWithTheLastErase) {
   EXPECT_EQ(by, expected);
 }
 
+// Else a server that ends would break off the calls that are being told.
+TEST(JobTableCloseTest, IsNotEmptyBeforeThoseWhoWaitAreTold) {
+  for (const bool leaves : {false, true}) {
+    JobTable table(kPlenty);
+    const auto job = MakeJob("a");
+    ASSERT_TRUE(table.Insert(job).ok());
+    int announced = 0;
+    table.Close([&] { ++announced; });
+    bool told = false;
+    const auto tell = [&] {
+      told = true;
+      EXPECT_EQ(table.size(), 0u);
+      EXPECT_FALSE(table.empty());
+      EXPECT_EQ(announced, 0);
+    };
+    if (leaves) {
+      table.Leave(tell);
+    } else {
+      table.Erase(
+          *job, [&] { EXPECT_FALSE(told); }, tell);
+    }
+    EXPECT_TRUE(told);
+    EXPECT_TRUE(table.empty());
+    EXPECT_EQ(announced, 1);
+  }
+}
+
 TEST(JobTableCloseTest, MayCloseTheTableInTheAnnouncement) {
   JobTable table(kPlenty);
   int announced = 0;
