@@ -101,7 +101,10 @@ class Own(ProcessTest):
         for target in seen["descriptor"]:
             self.assertRegex(target, its)
         self.assertEqual(sum(target.startswith("socket:") for target in seen["descriptor"]), 2, seen["descriptor"])
-        self.assertEqual(sum(target.startswith("pipe:") for target in seen["descriptor"]), 3, seen["descriptor"])
+        pipes = collections.Counter(target for target in seen["descriptor"] if target.startswith("pipe:"))
+        if SLOW > 1:  # UBSan makes a pipe for a moment to see whether it may read: both its ends are there
+            pipes = {pipe: ends for pipe, ends in pipes.items() if ends == 1}
+        self.assertEqual(sum(pipes.values()), 3, seen["descriptor"])
         self.assertTrue(self.sockets(server).isdisjoint(seen["descriptor"]))
 
     @staticmethod
