@@ -215,23 +215,19 @@ class Client::Echo final : public EchoCall {
   bool ended_ = false;
 };
 
-/// On the client's connection.
-class Client::Watch final : public WatchCall {
+/// A call of the client's connection whose messages, of `Message`, come through `Reader` until it ends;
+/// cancelled if it goes before that.
+template <typename Interface, typename Message, typename Reader>
+class Client::ReadingCall : public Interface {
  public:
-  Watch(Connection& connection, const v1::WatchJobsRequest& request, const CallOptions& options)
-      : connection_(connection) {
-    Connection::SetDeadline(context_, options);
-    stream_ = connection.jobs().WatchJobs(&context_, request);
-  }
-
-  ~Watch() override {
+  ~ReadingCall() override {
     if (ended_) return;
     context_.TryCancel();
     stream_->Finish();
   }
 
-  absl::StatusOr<std::optional<v1::WatchJobsResponse>> Next() override {
-    v1::WatchJobsResponse message;
+  absl::StatusOr<std::optional<Message>> Next() override {
+    Message message;
     if (stream_->Read(&message)) return message;
     ended_ = true;
     const absl::Status status = ToAbslStatus(stream_->Finish(), connection_.address(), connection_.tls());
@@ -239,44 +235,38 @@ class Client::Watch final : public WatchCall {
     return std::nullopt;
   }
 
- private:
+ protected:
+  ReadingCall(Connection& connection, const CallOptions& options) : connection_(connection) {
+    Connection::SetDeadline(context_, options);
+  }
+
   Connection& connection_;
   grpc::ClientContext context_;
-  std::unique_ptr<grpc::ClientReader<v1::WatchJobsResponse>> stream_;
+  std::unique_ptr<Reader> stream_;
+
+ private:
   bool ended_ = false;
 };
 
-/// On the client's connection.
-class Client::Stream final : public StreamCall {
+class Client::Watch final
+    : public ReadingCall<WatchCall, v1::WatchJobsResponse, grpc::ClientReader<v1::WatchJobsResponse>> {
  public:
-  Stream(Connection& connection, const CallOptions& options) : connection_(connection) {
-    Connection::SetDeadline(context_, options);
-    stream_ = connection.jobs().StreamJobs(&context_);
+  Watch(Connection& connection, const v1::WatchJobsRequest& request, const CallOptions& options)
+      : ReadingCall(connection, options) {
+    stream_ = connection_.jobs().WatchJobs(&context_, request);
   }
+};
 
-  ~Stream() override {
-    if (ended_) return;
-    context_.TryCancel();
-    stream_->Finish();
+class Client::Stream final
+    : public ReadingCall<StreamCall, v1::StreamJobsResponse,
+                         grpc::ClientReaderWriter<v1::StreamJobsRequest, v1::StreamJobsResponse>> {
+ public:
+  Stream(Connection& connection, const CallOptions& options) : ReadingCall(connection, options) {
+    stream_ = connection_.jobs().StreamJobs(&context_);
   }
 
   bool Send(const v1::StreamJobsRequest& request) override { return stream_->Write(request); }
   void EndSending() override { stream_->WritesDone(); }
-
-  absl::StatusOr<std::optional<v1::StreamJobsResponse>> Next() override {
-    v1::StreamJobsResponse message;
-    if (stream_->Read(&message)) return message;
-    ended_ = true;
-    const absl::Status status = ToAbslStatus(stream_->Finish(), connection_.address(), connection_.tls());
-    if (!status.ok()) return status;
-    return std::nullopt;
-  }
-
- private:
-  Connection& connection_;
-  grpc::ClientContext context_;
-  std::unique_ptr<grpc::ClientReaderWriter<v1::StreamJobsRequest, v1::StreamJobsResponse>> stream_;
-  bool ended_ = false;
 };
 
 absl::StatusOr<std::unique_ptr<Client>> Client::Create(absl::string_view address,

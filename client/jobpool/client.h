@@ -200,6 +200,8 @@ class Client {
   class Connection;  // the channel and its stubs: gRPC stays out of this header
   class JobCall;
   class Echo;
+  template <typename Interface, typename Message, typename Reader>
+  class ReadingCall;
   class Stream;
   class Watch;
 

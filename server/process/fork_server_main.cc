@@ -15,6 +15,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "jobpool/process/v1/process.pb.h"
+#include "server/process/child_signals.h"
 #include "server/process/descendants.h"
 #include "server/process/fd.h"
 #include "server/process/message_socket.h"
@@ -34,12 +35,7 @@ class ForkServerMain {
     // What a keeper has left behind, since somebody killed it, comes here.
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     SetNonBlocking(kLaunches);
-    sigset_t signals;
-    sigfillset(&signals);
-    sigprocmask(SIG_BLOCK, &signals, nullptr);
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGCHLD);
-    children_ = Fd(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
+    children_ = WatchChildrenOnly();
     for (;;) {
       pollfd ready[] = {{kLaunches, POLLIN, 0}, {children_.get(), POLLIN, 0}};
       poll(ready, 2, -1);

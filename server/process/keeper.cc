@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/process/child_signals.h"
 #include "server/process/descendants.h"
 #include "server/process/exec_pointers.h"
 #include "server/process/fd.h"
@@ -112,12 +113,7 @@ class Keeper {
  public:
   explicit Keeper(int control) : control_(control), reader_(control) {
     // Their end is read from a descriptor. Whoever asks them all to end does not mean this one.
-    sigset_t signals;
-    sigfillset(&signals);
-    sigprocmask(SIG_BLOCK, &signals, nullptr);
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGCHLD);
-    children_ = Fd(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
+    children_ = WatchChildrenOnly();
   }
 
   int Run(const Launch& launch, const KeeperFds& fds, const WorkerMain& worker) {

@@ -50,6 +50,16 @@ struct Stream {
     return answer;
   }
 
+  /// The next `count` answers, by their tags.
+  std::map<uint64_t, Answer> Next(int count) {
+    std::map<uint64_t, Answer> answers;
+    for (int i = 0; i < count; ++i) {
+      const Answer answer = Next();
+      answers.emplace(answer.tag(), answer);
+    }
+    return answers;
+  }
+
   /// Every answer up to the end, by its tag; fails if one comes twice, or the end is not OK.
   std::map<uint64_t, Answer> ReadAll() {
     std::map<uint64_t, Answer> answers;
@@ -254,11 +264,7 @@ TEST_F(StreamJobsTest, TheSameRequestIsTheSameJob) {
   Add(request, 2, Noop("a"))->set_request_id(id);
   Add(request, 3, Noop("b"))->set_request_id(id);
   ASSERT_TRUE(call.stream->Write(request));
-  std::map<uint64_t, Answer> answers;
-  for (int i = 0; i < 3; ++i) {
-    const Answer answer = call.Next();
-    answers.emplace(answer.tag(), answer);
-  }
+  std::map<uint64_t, Answer> answers = call.Next(3);
   ASSERT_EQ(answers.size(), 3u);
   EXPECT_EQ(answers[1].job().state(), v1::Job::SUCCEEDED);
   EXPECT_EQ(answers[1].job().SerializeAsString(), answers[2].job().SerializeAsString());
@@ -557,11 +563,7 @@ TEST_F(StreamJobsLimitsTest, AFullQueueRefusesOneByOneAndTheCallGoesOn) {
   }
   Add(request, 6, Noop());  // another pool
   ASSERT_TRUE(call.stream->Write(request));
-  std::map<uint64_t, Answer> answers;
-  for (int i = 0; i < 3; ++i) {
-    const Answer answer = call.Next();
-    answers.emplace(answer.tag(), answer);
-  }
+  std::map<uint64_t, Answer> answers = call.Next(3);
   ASSERT_EQ(answers.size(), 3u);
   EXPECT_EQ(answers[6].job().state(), v1::Job::SUCCEEDED);
   for (const uint64_t tag : {4, 5}) {

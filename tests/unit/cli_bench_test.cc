@@ -26,6 +26,7 @@
 #include "client/cli/bench_report.h"
 #include "client/cli/job_target.h"
 #include "jobpool/v1/job_service.grpc.pb.h"
+#include "tests/support/fake_server.h"
 #include "tests/support/run_cli.h"
 
 namespace jobpool::cli {
@@ -300,25 +301,15 @@ class FakeJobs : public v1::JobService::Service {
 
 class BenchTest : public testing::Test {
  protected:
-  BenchTest() {
-    grpc::ServerBuilder builder;
-    int port = 0;
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
-    builder.RegisterService(&jobs_);
-    server_ = builder.BuildAndStart();
-    address_ = absl::StrCat("127.0.0.1:", port);
-  }
-
-  CliRun Run(const std::vector<std::string>& arguments) { return RunCli(address_, arguments); }
+  CliRun Run(const std::vector<std::string>& arguments) { return RunCli(server_.address(), arguments); }
 
   FakeJobs jobs_;
-  std::unique_ptr<grpc::Server> server_;
-  std::string address_;
+  FakeServer server_{&jobs_};
 };
 
 TEST_F(BenchTest, AStartedCallEndsWithItsDeadlineOrWhenItIsCancelled) {
   jobs_.waits = true;
-  const auto client = Client::Create(address_);
+  const auto client = Client::Create(server_.address());
   ASSERT_TRUE(client.ok()) << client.status();
   const v1::RunJobRequest run;
   const v1::SubmitJobRequest submit;
@@ -399,12 +390,11 @@ TEST_F(BenchTest, AServerThatGoesEndsIt) {
   const CliRun run = Run({"bench", "--concurrency", "1", "--duration", "1h"});
   EXPECT_EQ(run.status, ExitStatus::kRefused);
   EXPECT_TRUE(absl::StrContains(run.out, "succeeded   10, ")) << run.out;
-  EXPECT_TRUE(absl::StartsWith(run.err, absl::StrCat("error: cannot reach ", address_))) << run.err;
+  EXPECT_TRUE(absl::StartsWith(run.err, absl::StrCat("error: cannot reach ", server_.address()))) << run.err;
 }
 
 TEST_F(BenchTest, AServerThatIsNotThere) {
-  server_->Shutdown();
-  server_.reset();
+  server_.Stop();
   const CliRun run = Run({"bench"});
   EXPECT_EQ(run.status, ExitStatus::kRefused);
   EXPECT_EQ(run.out, "");

@@ -19,6 +19,7 @@
 #include "client/cli/app.h"
 #include "jobpool/v1/job_service.grpc.pb.h"
 #include "jobpool/v1/thread_service.grpc.pb.h"
+#include "tests/support/fake_server.h"
 #include "tests/support/run_cli.h"
 
 namespace jobpool::cli {
@@ -131,26 +132,16 @@ class FakeJobs : public v1::JobService::Service {
 
 class CommandsTest : public testing::Test {
  protected:
-  CommandsTest() {
-    grpc::ServerBuilder builder;
-    int port = 0;
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
-    builder.RegisterService(&jobs_);
-    server_ = builder.BuildAndStart();
-    address_ = absl::StrCat("127.0.0.1:", port);
-  }
-
   /// Runs the CLI; what it printed is in out_ and err_.
   ExitStatus Run(const std::vector<std::string>& arguments) {
-    CliRun run = RunCli(address_, arguments);
+    CliRun run = RunCli(server_.address(), arguments);
     out_ = std::move(run.out);
     err_ = std::move(run.err);
     return run.status;
   }
 
   FakeJobs jobs_;
-  std::unique_ptr<grpc::Server> server_;
-  std::string address_;
+  FakeServer server_{&jobs_};
   std::string out_;
   std::string err_;
 };
@@ -317,10 +308,9 @@ TEST_F(CommandsTest, CancelAllPassesOverAJobThatEnds) {
 }
 
 TEST_F(CommandsTest, AServerThatIsGone) {
-  server_->Shutdown();
-  server_.reset();
+  server_.Stop();
   EXPECT_EQ(Run({"threads"}), ExitStatus::kRefused);
-  EXPECT_EQ(err_, absl::StrCat("error: cannot reach ", address_, ": Connection refused\n"));
+  EXPECT_EQ(err_, absl::StrCat("error: cannot reach ", server_.address(), ": Connection refused\n"));
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "jobpool/v1/job_service.grpc.pb.h"
 #include "jobpool/v1/pool_service.grpc.pb.h"
+#include "tests/support/fake_server.h"
 #include "tests/support/run_cli.h"
 
 namespace jobpool::cli {
@@ -111,22 +112,11 @@ class FakePools : public v1::PoolService::Service {
 
 class ControlTest : public testing::Test {
  protected:
-  ControlTest() {
-    grpc::ServerBuilder builder;
-    int port = 0;
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
-    builder.RegisterService(&jobs_);
-    builder.RegisterService(&pools_);
-    server_ = builder.BuildAndStart();
-    address_ = absl::StrCat("127.0.0.1:", port);
-  }
-
-  CliRun Run(const std::vector<std::string>& arguments) { return RunCli(address_, arguments); }
+  CliRun Run(const std::vector<std::string>& arguments) { return RunCli(server_.address(), arguments); }
 
   FakeJobs jobs_;
   FakePools pools_;
-  std::unique_ptr<grpc::Server> server_;
-  std::string address_;
+  FakeServer server_{&jobs_, &pools_};
 };
 
 /// The message that `text` is the JSON of.
