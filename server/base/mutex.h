@@ -24,16 +24,17 @@ class ABSL_LOCKABLE Mutex {
   std::mutex mu_;
 };
 
-/// Holds a Mutex for the length of a scope.
+/// Holds a Mutex, or a SmallMutex, for the length of a scope.
+template <typename Lockable>
 class ABSL_SCOPED_LOCKABLE MutexLock {
  public:
-  explicit MutexLock(Mutex& mu) ABSL_EXCLUSIVE_LOCK_FUNCTION(mu) : mu_(mu) { mu_.Lock(); }
+  explicit MutexLock(Lockable& mu) ABSL_EXCLUSIVE_LOCK_FUNCTION(mu) : mu_(mu) { mu_.Lock(); }
   ~MutexLock() ABSL_UNLOCK_FUNCTION() { mu_.Unlock(); }
   MutexLock(const MutexLock&) = delete;
   MutexLock& operator=(const MutexLock&) = delete;
 
  private:
-  Mutex& mu_;
+  Lockable& mu_;
 };
 
 /// A condition variable for Mutex. May wake without cause: wait in a loop over

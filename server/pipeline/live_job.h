@@ -10,6 +10,7 @@
 #include "server/base/cancel_token.h"
 #include "server/base/mutex.h"
 #include "server/base/progress.h"
+#include "server/base/small_mutex.h"
 #include "server/job/job_record.h"
 #include "server/pipeline/job_events.h"
 #include "server/pipeline/timer.h"
@@ -253,7 +254,7 @@ class LiveJob {
     return left_ || (control_ != nullptr && IsEnded(control_->ending));
   }
 
-  mutable Mutex mu_;
+  mutable SmallMutex mu_;
   bool left_ ABSL_GUARDED_BY(mu_) = false;
   Keeping keeping_ ABSL_GUARDED_BY(mu_) = Keeping::kPending;
   JobRecord record_ ABSL_GUARDED_BY(mu_);
