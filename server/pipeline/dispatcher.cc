@@ -323,6 +323,7 @@ bool Dispatcher::RunOne(RegisteredThread& worker) {
   const std::shared_ptr<LiveJob> job = Take();
   if (job == nullptr) return false;
 
+  const std::shared_ptr<const JobOptions> named_by = job->Options();
   const std::string display_name = job->DisplayName();
   Attempt attempt;
   attempt.thread_id = worker.id();
@@ -352,8 +353,9 @@ bool Dispatcher::RunOne(RegisteredThread& worker) {
   shown->BeginJob({job->id(), display_name, job->daemon(), start_time, shown == &worker ? "" : *name_});
   bool late = false;  // seen under the lock of updates, which may give it more time
   const bool started = to_.table.Change(*job, [&] {
-    late = job->Options()->deadline_time <= start_time;
-    if (!late && job->DisplayName() != display_name) {  // was renamed meanwhile
+    const std::shared_ptr<const JobOptions> options = job->Options();
+    late = options->deadline_time <= start_time;
+    if (!late && options != named_by && job->DisplayName() != display_name) {  // was renamed meanwhile
       to_.registry.RenameJob(shown->id(), job->id(), [&] { return job->DisplayName(); });
     }
     return !late && job->Start(std::move(attempt), control, &to_.events);
