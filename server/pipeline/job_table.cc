@@ -209,7 +209,11 @@ class JobTable::ShardReader {
     MutexLock lock(shard_.mu);
     const JobIndex::Found found = shard_.index.List(query_);
     // Of a million jobs few are in the processor's caches: so memory is asked for all of them at once.
-    for (const JobRecord* record : found.jobs) shard_.jobs.prefetch(absl::string_view(record->id));
+    for (const JobRecord* record : found.jobs) Prefetch(record, sizeof(LiveJob));
+    for (const JobRecord* record : found.jobs) {
+      shard_.jobs.prefetch(absl::string_view(record->id));
+      if (record->options != nullptr) Prefetch(record->options.get(), sizeof(JobOptions));
+    }
     for (const JobRecord* record : found.jobs) {
       found_.push_back(
           {(*shard_.jobs.find(absl::string_view(record->id)))->Snapshot(), query_.order.PositionOf(*record)});
@@ -227,6 +231,12 @@ class JobTable::ShardReader {
   const std::optional<JobPosition>& looked_up_to() const { return query_.after; }
 
  private:
+  static void Prefetch(const void* memory, size_t bytes) {
+    for (size_t offset = 0; offset < bytes; offset += 64) {
+      __builtin_prefetch(static_cast<const char*>(memory) + offset);
+    }
+  }
+
   const Shard& shard_;
   JobQuery query_;
   std::vector<LivePage::Job> found_;

@@ -26,22 +26,9 @@ typename Set::const_iterator FirstWhere(const Set& set, const Predicate& holds) 
 }
 
 /// By create_time, then by id, both descending.
-struct NewestFirst {
-  using is_transparent = void;
-  bool operator()(const JobRecord* a, const JobRecord* b) const {
-    return a->create_time != b->create_time ? a->create_time > b->create_time : a->id > b->id;
-  }
-  template <typename Predicate>
-  bool operator()(const JobRecord* a, const Probe<Predicate>& probe) const {
-    return !probe.holds(a);
-  }
-  template <typename Predicate>
-  bool operator()(const Probe<Predicate>&, const JobRecord*) const {
-    return false;
-  }
-};
-
-using JobSet = absl::btree_set<const JobRecord*, NewestFirst>;
+inline bool IsNewer(const JobRecord& a, const JobRecord& b) {
+  return a.create_time != b.create_time ? a.create_time > b.create_time : a.id > b.id;
+}
 
 /// A job under a key; `Entry` has Compare(const Entry&): of the keys alone.
 template <typename Entry>
@@ -49,7 +36,7 @@ struct ByKeyNewestFirst {
   using is_transparent = void;
   bool operator()(const Entry& a, const Entry& b) const {
     const int keys = a.Compare(b);
-    return keys != 0 ? keys < 0 : NewestFirst()(a.job, b.job);
+    return keys != 0 ? keys < 0 : IsNewer(*a.job, *b.job);
   }
   template <typename Predicate>
   bool operator()(const Entry& a, const Probe<Predicate>& probe) const {
@@ -60,6 +47,18 @@ struct ByKeyNewestFirst {
     return false;
   }
 };
+
+/// With the time beside it, most are told apart without a look at their records, which of
+/// a million jobs are in no cache of the processor.
+struct AgeEntry {
+  int64_t create_nanos;
+  const JobRecord* job;
+
+  int Compare(const AgeEntry& other) const {
+    return create_nanos > other.create_nanos ? -1 : create_nanos < other.create_nanos ? 1 : 0;
+  }
+};
+using AgeSet = absl::btree_set<AgeEntry, ByKeyNewestFirst<AgeEntry>>;
 
 struct LabelEntry {
   const Labels::value_type* label;

@@ -42,6 +42,7 @@ struct Facet {
   JobState state = JobState::kQueued;
   Kind kind = Kind::kNoop;
   int priority = kDefaultPriority;
+  std::optional<bool> daemon = std::nullopt;  // nothing: some of them are, or may be
   absl::string_view pool;
 };
 

@@ -98,6 +98,9 @@ Truth HoldsOfFacet(const Comparison& comparison, const Facet& facet) {
       return Known(Compare<absl::string_view>(comparison.op, facet.pool, comparison.text));
     case JobField::kPriority:
       return Known(Compare(comparison.op, int64_t{facet.priority}, comparison.number));
+    case JobField::kDaemon:
+      if (!facet.daemon.has_value()) return Truth::kUnknown;
+      return Known(Compare(comparison.op, int64_t{*facet.daemon}, comparison.number));
     case JobField::kEndTime:
     case JobField::kExpireTime:
       return IsEnded(facet.state) ? Truth::kUnknown : Known(OfMissing(comparison.op));

@@ -15,6 +15,8 @@ std::optional<int64_t> FiniteNanos(absl::Time time) {
   return NanosOf(time);
 }
 
+AgeEntry EntryOf(const JobRecord* job) { return {NanosOf(job->create_time), job}; }
+
 void Replace(TimeSet& set, const JobRecord* job, std::optional<int64_t> before,
              std::optional<int64_t> after) {
   if (before == after) return;
@@ -32,14 +34,14 @@ JobIndex::Keys::Keys(const JobRecord& job)
       options(job.options) {}
 
 void JobIndex::Insert(const JobRecord* job) {
-  SetOf(*job, job->state, job->priority).insert(job);
+  SetOf(*job, job->state, job->priority).insert(EntryOf(job));
   Replace(starts_, job, std::nullopt, FieldNanos(JobField::kStartTime, *job));
   Replace(ends_, job, std::nullopt, FieldNanos(JobField::kEndTime, *job));
   if (job->options != nullptr) InsertOptions(job, *job->options);
 }
 
 void JobIndex::Erase(const JobRecord* job) {
-  SetOf(*job, job->state, job->priority).erase(job);
+  SetOf(*job, job->state, job->priority).erase(EntryOf(job));
   Replace(starts_, job, FieldNanos(JobField::kStartTime, *job), std::nullopt);
   Replace(ends_, job, FieldNanos(JobField::kEndTime, *job), std::nullopt);
   if (job->options != nullptr) EraseOptions(job, *job->options);
@@ -47,8 +49,8 @@ void JobIndex::Erase(const JobRecord* job) {
 
 void JobIndex::Update(const JobRecord* job, const Keys& before) {
   if (job->state != before.state || job->priority != before.priority) {
-    SetOf(*job, before.state, before.priority).erase(job);
-    SetOf(*job, job->state, job->priority).insert(job);
+    SetOf(*job, before.state, before.priority).erase(EntryOf(job));
+    SetOf(*job, job->state, job->priority).insert(EntryOf(job));
   }
   Replace(starts_, job, before.start_nanos, FieldNanos(JobField::kStartTime, *job));
   Replace(ends_, job, before.end_nanos, FieldNanos(JobField::kEndTime, *job));
@@ -85,14 +87,13 @@ JobIndex::Pool& JobIndex::PoolOf(const JobRecord& job) {
   return *pools_.back();
 }
 
-JobSet& JobIndex::SetOf(const JobRecord& job, JobState state, uint8_t priority) {
+AgeSet& JobIndex::SetOf(const JobRecord& job, JobState state, uint8_t priority) {
   Pool& pool = PoolOf(job);
   const Kind kind = KindOf(job.work);
-  std::unique_ptr<FacetSet>& cell =
-      pool.cells[(static_cast<size_t>(state) * kKindCount + static_cast<size_t>(kind)) * kPriorities +
-                 priority];
+  const size_t of_kind = static_cast<size_t>(state) * kKindCount + static_cast<size_t>(kind);
+  std::unique_ptr<FacetSet>& cell = pool.cells[(of_kind * kPriorities + priority) * 2 + (job.daemon ? 1 : 0)];
   if (cell == nullptr) {
-    cell = std::make_unique<FacetSet>(FacetSet{{state, kind, priority, *pool.name}, {}});
+    cell = std::make_unique<FacetSet>(FacetSet{{state, kind, priority, job.daemon, *pool.name}, {}});
     facets_.push_back(cell.get());
   }
   return cell->jobs;

@@ -68,10 +68,10 @@ class JobIndex {
  private:
   struct FacetSet {
     Facet facet;
-    JobSet jobs;
+    AgeSet jobs;
   };
   static constexpr size_t kStates = static_cast<size_t>(JobState::kCancelled) + 1;
-  static constexpr size_t kCells = kStates * kKindCount * kPriorities;
+  static constexpr size_t kCells = kStates * kKindCount * kPriorities * 2;  // 2: daemons and others
   // Names, not addresses, tell pools apart: records may have their own.
   struct Pool {
     std::shared_ptr<const std::string> name;
@@ -80,7 +80,7 @@ class JobIndex {
   class Lister;
 
   Pool& PoolOf(const JobRecord& job);
-  JobSet& SetOf(const JobRecord& job, JobState state, uint8_t priority);
+  AgeSet& SetOf(const JobRecord& job, JobState state, uint8_t priority);
   void InsertOptions(const JobRecord* job, const JobOptions& options);
   void EraseOptions(const JobRecord* job, const JobOptions& options);
 

@@ -25,13 +25,31 @@ struct Window {
   absl::Time last;
   const JobPosition* after;
   bool oldest_first;
+  int64_t first_nanos = NanosOf(first);
+  int64_t last_nanos = NanosOf(last);
+  int64_t after_nanos = after != nullptr ? NanosOf(after->create_time) : 0;
 
-  // Both are false, then true, as one goes from the newest job to the oldest.
+  // All are false, then true, as one goes from the newest job to the oldest.
   bool Begun(const JobRecord& job) const {
     return job.create_time <= last && (after == nullptr || oldest_first || CompareAge(job) > 0);
   }
   bool Over(const JobRecord& job) const {
     return job.create_time < first || (after != nullptr && oldest_first && CompareAge(job) >= 0);
+  }
+  // The same, with a look at the job only where its time is that of a bound.
+  bool Begun(const AgeEntry& entry) const {
+    if (entry.create_nanos > last_nanos) return false;
+    const bool by_after = after != nullptr && !oldest_first;
+    if (by_after && entry.create_nanos > after_nanos) return false;
+    const bool is_clear = entry.create_nanos < last_nanos && (!by_after || entry.create_nanos < after_nanos);
+    return is_clear || Begun(*entry.job);
+  }
+  bool Over(const AgeEntry& entry) const {
+    if (entry.create_nanos < first_nanos) return true;
+    const bool by_after = after != nullptr && oldest_first;
+    if (by_after && entry.create_nanos < after_nanos) return true;
+    const bool is_clear = entry.create_nanos > first_nanos && (!by_after || entry.create_nanos > after_nanos);
+    return !is_clear && Over(*entry.job);
   }
 
   bool BeginsAtOnce() const { return last == absl::InfiniteFuture() && (after == nullptr || oldest_first); }
@@ -59,9 +77,9 @@ Range<Set> RangeOf(const Set& set, const Begun& begun, const Over& over) {
   return {begin, FirstWhere(set, over)};
 }
 
-Range<JobSet> RangeOf(const JobSet& set, const Window& window) {
-  const auto begun = [&](const JobRecord* job) { return window.Begun(*job); };
-  const auto over = [&](const JobRecord* job) { return window.Over(*job); };
+Range<AgeSet> RangeOf(const AgeSet& set, const Window& window) {
+  const auto begun = [&](const AgeEntry& entry) { return window.Begun(entry); };
+  const auto over = [&](const AgeEntry& entry) { return window.Over(entry); };
   const auto begin = window.BeginsAtOnce() ? set.begin() : FirstWhere(set, begun);
   if (begin == set.end() || over(*begin)) return {begin, begin};
   return {begin, window.GoesOnToTheEnd() ? set.end() : FirstWhere(set, over)};
@@ -246,13 +264,13 @@ class JobIndex::Lister {
   Source FacetSource() const {
     Source source;
     size_t facet = 0;
-    Range<JobSet> range{facets_[0].set->jobs.begin(), facets_[0].set->jobs.end()};
+    Range<AgeSet> range{facets_[0].set->jobs.begin(), facets_[0].set->jobs.end()};
     source.next = [this, facet, range]() mutable -> const JobRecord* {
       while (range.begin == range.end) {
         if (++facet >= facets_.size()) return nullptr;
         range = {facets_[facet].set->jobs.begin(), facets_[facet].set->jobs.end()};
       }
-      return *range.begin++;
+      return (range.begin++)->job;
     };
     source.most = budget_;
     return source;
@@ -338,8 +356,8 @@ class JobIndex::Lister {
         const Window window = WindowAfter(from_after == 0 ? after : nullptr);
         const bool goes_on =
             query_.order.oldest_first()
-                ? Merge<std::reverse_iterator<JobSet::const_iterator>>(group, group_end, window)
-                : Merge<JobSet::const_iterator>(group, group_end, window);
+                ? Merge<std::reverse_iterator<AgeSet::const_iterator>>(group, group_end, window)
+                : Merge<AgeSet::const_iterator>(group, group_end, window);
         if (!goes_on) return;
       }
       group = group_end;
@@ -354,10 +372,10 @@ class JobIndex::Lister {
       Iterator end;
       bool all_match;
     };
-    constexpr bool kReverse = !std::is_same_v<Iterator, JobSet::const_iterator>;
+    constexpr bool kReverse = !std::is_same_v<Iterator, AgeSet::const_iterator>;
     std::vector<Cursor> cursors;
     for (; group != group_end; ++group) {
-      const Range<JobSet> range = RangeOf(group->set->jobs, window);
+      const Range<AgeSet> range = RangeOf(group->set->jobs, window);
       if (range.begin == range.end) continue;
       if constexpr (kReverse) {
         cursors.push_back({Iterator(range.end), Iterator(range.begin), group->all_match});
@@ -367,12 +385,12 @@ class JobIndex::Lister {
     }
     // The heap's front is what comes first.
     const auto comes_later = [](const Cursor& a, const Cursor& b) {
-      return kReverse ? NewestFirst()(*a.at, *b.at) : NewestFirst()(*b.at, *a.at);
+      return kReverse ? AgeSet::key_compare()(*a.at, *b.at) : AgeSet::key_compare()(*b.at, *a.at);
     };
     std::make_heap(cursors.begin(), cursors.end(), comes_later);
     while (!cursors.empty()) {
       Cursor& front = cursors.front();
-      if (!Look(*front.at, front.all_match)) return false;
+      if (!Look(front.at->job, front.all_match)) return false;
       if (cursors.size() == 1) {
         if (++front.at == front.end) return true;
         continue;

@@ -82,7 +82,7 @@ class JobOrder {
 inline int64_t NanosOf(absl::Time time) { return absl::ToUnixNanos(time); }
 
 inline Facet FacetOf(const JobPosition& position) {
-  return {position.state, position.kind, position.priority, position.pool};
+  return {position.state, position.kind, position.priority, std::nullopt, position.pool};
 }
 
 }  // namespace jobpool

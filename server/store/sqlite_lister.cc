@@ -34,7 +34,8 @@ constexpr size_t kMaxLookedAtBytes = size_t{64} << 20;
 constexpr int64_t kFirstNanos = std::numeric_limits<int64_t>::min();
 constexpr int64_t kLastNanos = std::numeric_limits<int64_t>::max();
 
-constexpr char kFacets[] = "SELECT facet, state, kind, priority, pool, jobs FROM facets WHERE jobs > 0";
+constexpr char kFacets[] =
+    "SELECT facet, state, kind, priority, pool, jobs, daemon FROM facets WHERE jobs > 0";
 constexpr char kRecord[] = "SELECT record FROM ended_jobs WHERE number = ?1";
 
 bool IsDigits(absl::string_view text) {
@@ -179,11 +180,12 @@ class SqliteLister::Listing {
     JobState state;
     Kind kind;
     int priority;
+    std::optional<bool> daemon;
     std::string pool;
     size_t jobs;
     bool all_match;
 
-    Facet Of() const { return {state, kind, priority, pool}; }
+    Facet Of() const { return {state, kind, priority, daemon, pool}; }
   };
 
   // Jobs of one key in one index; as a source, all jobs that can match.
@@ -229,6 +231,7 @@ class SqliteLister::Listing {
                 static_cast<JobState>(state),
                 *kind,
                 static_cast<int>(statement->Int(3)),
+                statement->IsNull(6) ? std::nullopt : std::make_optional(statement->Int(6) != 0),
                 std::string(statement->Bytes(4)),
                 static_cast<size_t>(statement->Int(5)),
                 false};

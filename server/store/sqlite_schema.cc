@@ -62,7 +62,12 @@ constexpr char kVersion1[] = R"sql(
   CREATE INDEX requests_by_expiry ON requests(expire_time);
 )sql";
 
-constexpr const char* kMigrations[] = {kVersion1};
+// So that to ask for daemons, which are few, is not to look at all jobs.
+constexpr char kVersion2[] = R"sql(
+  ALTER TABLE facets ADD COLUMN daemon INTEGER;  -- whether they are; NULL: of version 1, some are
+)sql";
+
+constexpr const char* kMigrations[] = {kVersion1, kVersion2};
 
 absl::Status Step(SqliteConnection& db, const char* sql, size_t version) {
   JOBPOOL_RETURN_IF_ERROR(db.Execute("BEGIN IMMEDIATE"));

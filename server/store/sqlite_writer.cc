@@ -120,7 +120,8 @@ absl::Status SqliteWriter::Prepare() {
       {&find_number_, "SELECT number, facet, labels FROM ended_jobs WHERE number = ?1"},
       {&record_, "SELECT record FROM ended_jobs WHERE number = ?1"},
       {&insert_facet_,
-       "INSERT INTO facets(facet, state, kind, priority, pool, jobs) VALUES(?1, ?2, ?3, ?4, ?5, 0)"},
+       "INSERT INTO facets(facet, state, kind, priority, pool, jobs, daemon) VALUES(?1, ?2, ?3, ?4, ?5, 0, "
+       "?6)"},
       {&count_facet_, "UPDATE facets SET jobs = jobs + ?2 WHERE facet = ?1"},
       {&put_meta_, "INSERT OR REPLACE INTO meta(name, value) VALUES(?1, ?2)"},
       {&put_request_,
@@ -183,13 +184,14 @@ absl::Status SqliteWriter::ReadSpace(StoreCounts& counts) {
 absl::Status SqliteWriter::ReadFacets() {
   facets_.clear();
   JOBPOOL_ASSIGN_OR_RETURN(SqliteStatement rows,
-                           db_.Prepare("SELECT facet, state, kind, priority, pool FROM facets"));
+                           db_.Prepare("SELECT facet, state, kind, priority, pool, daemon FROM facets"));
   for (;;) {
     JOBPOOL_ASSIGN_OR_RETURN(const bool row, rows.Step());
     if (!row) return absl::OkStatus();
     const std::optional<Kind> kind = FindKind(rows.Bytes(2));
     if (!kind.has_value()) return absl::DataLossError("the table of facets is damaged");
-    facets_[{static_cast<JobState>(rows.Int(1) - 1), *kind, static_cast<int>(rows.Int(3)),
+    const std::optional<bool> daemon = rows.IsNull(5) ? std::nullopt : std::make_optional(rows.Int(5) != 0);
+    facets_[{static_cast<JobState>(rows.Int(1) - 1), *kind, static_cast<int>(rows.Int(3)), daemon,
              std::string(rows.Bytes(4))}] = rows.Int(0);
   }
 }
@@ -391,7 +393,7 @@ absl::Status SqliteWriter::WriteRequests(const SqliteBatch& batch) {
 }
 
 absl::StatusOr<int64_t> SqliteWriter::FacetOf(const JobRecord& job) {
-  FacetKey key{job.state, KindOf(job.work), job.priority, *job.pool};
+  FacetKey key{job.state, KindOf(job.work), job.priority, job.daemon, *job.pool};
   const auto [found, is_new] = facets_.try_emplace(std::move(key), static_cast<int64_t>(facets_.size()) + 1);
   if (!is_new) return found->second;
   made_facets_ = true;
@@ -400,6 +402,7 @@ absl::StatusOr<int64_t> SqliteWriter::FacetOf(const JobRecord& job) {
   insert_facet_.BindText(3, KindName(KindOf(job.work)));
   insert_facet_.BindInt(4, int64_t{job.priority});
   insert_facet_.BindText(5, *job.pool);
+  insert_facet_.BindInt(6, job.daemon ? 1 : 0);
   JOBPOOL_RETURN_IF_ERROR(insert_facet_.Run());
   return found->second;
 }

@@ -97,14 +97,13 @@ class SqliteWriter {
     JobState state;
     Kind kind;
     int priority;
+    std::optional<bool> daemon;
     std::string pool;
 
-    friend bool operator==(const FacetKey& a, const FacetKey& b) {
-      return a.state == b.state && a.kind == b.kind && a.priority == b.priority && a.pool == b.pool;
-    }
+    bool operator==(const FacetKey&) const = default;
     template <typename H>
     friend H AbslHashValue(H hash, const FacetKey& key) {
-      return H::combine(std::move(hash), key.state, key.kind, key.priority, key.pool);
+      return H::combine(std::move(hash), key.state, key.kind, key.priority, key.daemon, key.pool);
     }
   };
 

@@ -74,7 +74,8 @@ inline std::string RandomComparison(Random& random) {
                           OneOf<std::string>(random, {"nightly", "nightly*", "nightly-*", "Job-1", "Job-*",
                                                       "J*", "day", "*", "Job", "zz*"}));
     case 9:
-      return OneOf<std::string>(random, {"retry_of:*", "end_time:*", "schedule_time:*", "daemon=false"});
+      return OneOf<std::string>(
+          random, {"retry_of:*", "end_time:*", "schedule_time:*", "daemon=false", "daemon=true"});
     default:
       return absl::StrCat(OneOf<std::string>(random, {"create_time", "start_time", "end_time", "expire_time",
                                                       "schedule_time", "deadline_time"}),
@@ -115,6 +116,7 @@ inline JobRecord RandomJob(Random& random, absl::string_view id) {
   job.priority = static_cast<uint8_t>(Below(random, 5));
   job.work = OneOf<Work>(random, {NoopWork{}, SleepWork{}});
   job.pool = std::make_shared<const std::string>(OneOf<std::string>(random, {"x", "y"}));
+  job.daemon = Below(random, 4) == 0;
   job.options = RandomOptions(random);
   return job;
 }

@@ -314,7 +314,7 @@ TEST(JobFilterTest, IsBounded) {
 }
 
 TEST(JobFilterTest, KnowsWhatAFacetTells) {
-  const Facet facet = {JobState::kQueued, Kind::kSleep, 7, "blocking"};
+  const Facet facet = {JobState::kQueued, Kind::kSleep, 7, std::nullopt, "blocking"};
   const struct {
     absl::string_view text;
     Truth truth;
@@ -340,7 +340,14 @@ TEST(JobFilterTest, KnowsWhatAFacetTells) {
   for (const auto& expected : cases) {
     EXPECT_EQ(Filter(expected.text).OfFacet(facet), expected.truth) << expected.text;
   }
-  EXPECT_EQ(Filter("end_time:*").OfFacet({JobState::kFailed, Kind::kSleep, 7, "blocking"}), Truth::kUnknown);
+  EXPECT_EQ(Filter("end_time:*").OfFacet({JobState::kFailed, Kind::kSleep, 7, false, "blocking"}),
+            Truth::kUnknown);
+  for (const bool daemon : {false, true}) {
+    const Facet of_some = {JobState::kQueued, Kind::kSleep, 7, daemon, "blocking"};
+    EXPECT_EQ(Filter("daemon = true").OfFacet(of_some), daemon ? Truth::kTrue : Truth::kFalse);
+    EXPECT_EQ(Filter("daemon != true").OfFacet(of_some), daemon ? Truth::kFalse : Truth::kTrue);
+    EXPECT_EQ(Filter("NOT daemon = false").OfFacet(of_some), daemon ? Truth::kTrue : Truth::kFalse);
+  }
 }
 
 TEST(JobFilterTest, KnowsWhatEveryMatchHas) {

@@ -194,16 +194,18 @@ TEST_F(SqliteStoreTest, RefusesANewerFormat) {
   const absl::Status refused = OpenError();
   EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(refused.message(),
-              HasSubstr("it has version 99 of the format, this server knows versions up to 1"));
+              HasSubstr("it has version 99 of the format, this server knows versions up to 2"));
 }
 
 TEST_F(SqliteStoreTest, MigratesStepByStep) {
-  Open();  // version 1
-  const std::vector<const char*> steps = {"this is not run", "CREATE TABLE two(x)", "CREATE TABLE three(x)"};
+  Open();
+  std::vector<const char*> steps(StoreMigrations().size(), "this is not run");
+  const auto version = static_cast<int64_t>(steps.size()) + 2;
+  steps.insert(steps.end(), {"CREATE TABLE two(x)", "CREATE TABLE three(x)"});
   {
     SqliteConnection db = Connect();
     ASSERT_TRUE(PrepareFile(db, steps).ok());
-    EXPECT_EQ(*db.ReadInt("PRAGMA user_version"), 3);
+    EXPECT_EQ(*db.ReadInt("PRAGMA user_version"), version);
     EXPECT_EQ(*db.ReadInt("SELECT count(*) FROM sqlite_schema WHERE name IN ('two', 'three')"), 2);
   }
   // A step that fails leaves nothing of itself.
@@ -212,8 +214,43 @@ TEST_F(SqliteStoreTest, MigratesStepByStep) {
   SqliteConnection db = Connect();
   EXPECT_FALSE(PrepareFile(db, more).ok());
   EXPECT_FALSE(db.InTransaction());
-  EXPECT_EQ(*db.ReadInt("PRAGMA user_version"), 3);
+  EXPECT_EQ(*db.ReadInt("PRAGMA user_version"), version);
   EXPECT_EQ(*db.ReadInt("SELECT count(*) FROM sqlite_schema WHERE name = 'four'"), 0);
+}
+
+// Of its jobs nothing knows which are daemons but they themselves.
+TEST_F(SqliteStoreTest, FindsDaemonsInAFileOfVersion1) {
+  const auto make_ended = [](absl::string_view id, int64_t number, bool daemon) {
+    JobRecord job = MakeRecord(id, number);
+    job.number = static_cast<uint64_t>(number);
+    job.daemon = daemon;
+    Outcome outcome;
+    outcome.end_time = job.create_time + absl::Seconds(1);
+    EXPECT_TRUE(job.End(JobState::kCancelled, {}, std::move(outcome)));
+    return std::make_shared<const JobRecord>(std::move(job));
+  };
+  {
+    const auto store = Open();
+    const std::vector<JobWrite> jobs = {{make_ended("a", 1, true)}, {make_ended("b", 2, true)}};
+    ASSERT_TRUE(store->Commit(jobs).ok());
+  }
+  ASSERT_TRUE(Connect().Execute("ALTER TABLE facets DROP COLUMN daemon; PRAGMA user_version = 1").ok());
+  const auto store = Open();
+  const std::vector<JobWrite> more = {{make_ended("c", 3, true)}, {make_ended("d", 4, false)}};
+  ASSERT_TRUE(store->Commit(more).ok());
+  ASSERT_TRUE(*store->Delete("b"));
+  const auto ids = [&](absl::string_view filter) {
+    JobQuery query;
+    query.filter = *JobFilter::Parse(filter);
+    query.limit = 10;
+    const StoredPage page = *store->List(query);
+    std::vector<std::string> found;
+    for (const EndedJob& job : page.jobs) found.push_back(job->id);
+    return found;
+  };
+  EXPECT_THAT(ids("daemon = true"), ::testing::ElementsAre("c", "a"));
+  EXPECT_THAT(ids("daemon = false"), ::testing::ElementsAre("d"));
+  EXPECT_THAT(ids(""), ::testing::ElementsAre("d", "c", "a"));
 }
 
 TEST_F(SqliteStoreTest, SaysThatAFileIsDamaged) {
