@@ -11,7 +11,8 @@ class WorkSource {
   virtual ~WorkSource() = default;
 
   /// Takes one piece of work and does it on the calling thread, `worker`.
-  /// Returns false at once if none is ready. Throws nothing.
+  /// Returns false at once if none is ready. Throws nothing. May leave the worker RUNNING:
+  /// the executor makes it IDLE when no work follows.
   virtual bool RunOne(RegisteredThread& worker) = 0;
 
   /// Whether RunOne would find something. Reads and writes of what it rests on

@@ -1,11 +1,8 @@
 #pragma once
 
-#include <atomic>
-#include <deque>
 #include <functional>
 
-#include "server/base/mutex.h"
-#include "server/workers/executor.h"
+#include "server/workers/task_queue.h"
 #include "server/workers/thread_pool.h"
 #include "server/workers/thread_registry.h"
 
@@ -26,28 +23,9 @@ class ServicePool {
   /// Accepts no more, runs what was accepted, then ends the threads. Idempotent.
   void Stop();
 
-  int max_tasks() const { return max_tasks_; }
+  int max_tasks() const { return queue_.max_tasks(); }
 
  private:
-  class TaskQueue final : public WorkSource {
-   public:
-    /// Returns false if `max_tasks` are there already, or it is closed.
-    bool Push(std::function<void()> task, int max_tasks);
-
-    /// Pushes fail from now on.
-    void Close();
-
-    bool RunOne(RegisteredThread& worker) override;
-    bool HasWork() const override { return size_.load() > 0; }
-
-   private:
-    Mutex mu_;
-    std::deque<std::function<void()>> tasks_ ABSL_GUARDED_BY(mu_);
-    bool closed_ ABSL_GUARDED_BY(mu_) = false;
-    std::atomic<size_t> size_{0};  // of tasks_; written under mu_
-  };
-
-  const int max_tasks_;
   TaskQueue queue_;
   ThreadPool threads_;  // last: it takes from queue_
 };

@@ -119,6 +119,7 @@ void ThreadPool::RunWorker(std::list<Worker>::iterator self) {
     while (!over_max_.load(std::memory_order_relaxed) && !self->replaced.load(std::memory_order_relaxed) &&
            source_.RunOne(thread)) {
     }
+    thread.SetRunning(false);
   } while (AwaitWork(self));
 }
 

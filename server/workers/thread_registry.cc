@@ -157,6 +157,7 @@ void RegistryEntry::Enter() { registry_.Enter(*this); }
 void RegistryEntry::Leave() { registry_.Leave(*this); }
 
 void RegistryEntry::SetRunning(bool running) {
+  if (running_.load(std::memory_order_relaxed) == running) return;  // between two tasks: no lock
   MutexLock lock(mu_);
   running_ = running;
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -169,7 +170,7 @@ class RegistryEntry {
   mutable Mutex mu_;
   std::string display_name_ ABSL_GUARDED_BY(mu_);
   std::string native_name_ ABSL_GUARDED_BY(mu_);
-  bool running_ ABSL_GUARDED_BY(mu_) = false;
+  std::atomic<bool> running_{false};  // written under mu_
   bool retiring_ ABSL_GUARDED_BY(mu_) = false;
   CurrentJob job_ ABSL_GUARDED_BY(mu_);
   uint64_t jobs_run_ ABSL_GUARDED_BY(mu_) = 0;

