@@ -72,7 +72,6 @@ class Soak(StoreTest):
                 time.sleep(min(load.left(), max(0, 1 - (time.monotonic() - begin - sample.time))))
         finally:
             load.finish()
-        self.assertEqual(load.tally.problems, [])
         return warm_up, judged
 
     def phases(self, warm_up, judged):
@@ -83,6 +82,9 @@ class Soak(StoreTest):
 
     def print_table(self, phases):
         print(f"\n{'':12}{'seconds':>12}{'RSS MiB':>18}{'threads':>9}{'descr.':>8}{'proc.':>7}{'disk MiB':>10}{'jobs/s':>8}")
+        self.print_rows(phases)
+
+    def print_rows(self, phases):
         for name, part in phases.items():
             memory = [sample.memory / MIB for sample in part]
             rate = (part[-1].jobs - part[0].jobs) / max(part[-1].time - part[0].time, 1)
@@ -136,10 +138,12 @@ class Soak(StoreTest):
 
         warm_up, judged = self.soak(server, load)
         phases = self.phases(warm_up, judged)
+        self.print_table({"before": [at_rest], **phases})
+        self.assertEqual(load.tally.problems, [])
         after = self.idle(server, client)
         self.no_call_is_left(server)
         begin = time.monotonic() - judged[-1].time
-        self.print_table({"before": [at_rest], **phases, "after": [self.sample(server, begin)]})
+        self.print_rows({"after": [self.sample(server, begin)]})
         slope = statistics.linear_regression([s.time / 60 for s in judged], [s.memory / 1024 for s in judged]).slope
         metrics, tally = server.metrics(), load.tally
         print(f"memory: {slope:+.0f} KiB a minute; {metrics.sum('jobpool_jobs_finished_total'):,.0f} jobs done in "
