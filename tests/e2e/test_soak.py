@@ -59,12 +59,12 @@ class Soak(StoreTest):
     def soak(self, server, load):
         """Samples of every second, while the load lasts: those of the warm-up, and the others."""
         warm_up, judged, begin = [], [], time.monotonic()
-        load.begin(3 * WARM_UP)
+        load.begin(6 * WARM_UP)
         try:
             while load.left() and not load.tally.problems:
                 sample = self.sample(server, begin)
                 if not judged and sample.time >= WARM_UP and (
-                        sample.jobs >= WARM_UP_JOBS or load.left() < WARM_UP / 10):
+                        sample.jobs >= WARM_UP_JOBS or sample.time >= 3 * WARM_UP):
                     load.last(SECONDS - WARM_UP)
                     judged.append(sample)
                 else:

@@ -149,6 +149,18 @@ TEST_F(ThreadPoolTest, GrowsToMaxAndNoFurther) {
   EXPECT_EQ(pool.failed_starts(), 0u);
 }
 
+// Not each worker that has just ended one has gone idle when the next comes, but some have.
+TEST_F(ThreadPoolTest, OneTaskAtATimeNeedsFewThreads) {
+  ThreadPool pool(Threads(0, 64), registry_, source_, clock_);
+  for (int i = 0; i < 2000; ++i) {
+    const auto done = std::make_shared<Gate>();
+    source_.Push([done](RegisteredThread&) { done->Open(); });
+    pool.Notify();
+    done->Await();
+  }
+  EXPECT_LE(pool.Load().threads, 8);
+}
+
 TEST_F(ThreadPoolTest, ShrinksToMinWhenItsThreadsHaveIdled) {
   ThreadPool pool(Threads(1, 3), registry_, source_, clock_);
   clock_.AwaitSleeperUntil(MonotonicTime::max());  // the one that is kept
