@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <fuzzer/FuzzedDataProvider.h>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,7 @@ std::vector<JobRecord> MakeJobs() {
   jobs[1].options = std::make_shared<const JobOptions>(options);
   jobs[1].state = JobState::kScheduled;
   jobs[1].priority = 9;
+  jobs[2].daemon = true;
   jobs[3].options = jobs[1].options;
   for (const size_t i : {2, 3}) {
     Attempt attempt;
@@ -85,8 +87,10 @@ void CheckFilter(const std::string& text) {
   const absl::StatusOr<JobFilter> twice = JobFilter::Parse(absl::StrCat("(", text, ") (", text, ")"));
   for (const JobRecord& job : Jobs()) {
     const bool matches = filter->Matches(job);
-    const Truth truth = filter->OfFacet({job.state, KindOf(job.work), job.priority, *job.pool});
-    if (truth != Truth::kUnknown) FUZZ_CHECK(matches == (truth == Truth::kTrue));
+    for (const std::optional<bool> daemon : {std::optional<bool>(), std::optional<bool>(job.daemon)}) {
+      const Truth truth = filter->OfFacet({job.state, KindOf(job.work), job.priority, daemon, *job.pool});
+      if (truth != Truth::kUnknown) FUZZ_CHECK(matches == (truth == Truth::kTrue));
+    }
     if (matches) FUZZ_CHECK(HasWhatIsNeeded(filter->needs(), job));
     if (opposite.ok()) FUZZ_CHECK(opposite->Matches(job) != matches);
     if (twice.ok()) FUZZ_CHECK(twice->Matches(job) == matches);
