@@ -51,7 +51,7 @@ bool TaskQueue::Push(std::function<void()>&& task) {
       if (ticket < claimed) continue;
     }
     if (ticket - first >= kSlots) {
-      if (PushBlock(block, ticket, std::move(task))) return true;
+      if (PushBlock(block, ticket, task)) return true;
     } else if (block->reserved.compare_exchange_weak(ticket, ticket + 1)) {
       Slot& slot = block->slots[ticket % kSlots];
       slot.task = std::move(task);
@@ -61,8 +61,8 @@ bool TaskQueue::Push(std::function<void()>&& task) {
   }
 }
 
-// Returns false if `full` is not the last, or not full, or closed, or `ticket` was given.
-bool TaskQueue::PushBlock(Block* full, uint64_t ticket, std::function<void()>&& task) {
+// Takes `task`, or returns false: `full` is not the last, or not full, or closed, or `ticket` was given.
+bool TaskQueue::PushBlock(Block* full, uint64_t ticket, std::function<void()>& task) {
   MutexLock lock(mu_);
   if (tail_.load() != full || full->reserved.load() != ticket) return false;
   if (ticket - full->first.load() != kSlots) return false;

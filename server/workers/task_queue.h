@@ -55,7 +55,7 @@ class TaskQueue final : public WorkSource {
 
   uint64_t Claimed() const;
   Block* EmptyBlock() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  bool PushBlock(Block* full, uint64_t ticket, std::function<void()>&& task);
+  bool PushBlock(Block* full, uint64_t ticket, std::function<void()>& task);
   void LeaveBlock(Block* done);
 
   const uint64_t max_tasks_;
