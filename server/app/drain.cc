@@ -54,7 +54,8 @@ bool DrainJobs(Pipeline& pipeline, absl::Duration timeout, int hurry) {
   }
   const size_t rest =
       pipeline.control().CancelWhere([](const LiveJob&) { return true; }, CancelReason::kInterrupted);
-  Log().warn("jobs interrupted count={}", rest);
+  // None: of the last ones is still being told.
+  if (rest > 0) Log().warn("jobs interrupted count={}", rest);
   if (AwaitEither(empty->descriptor(), -1, Later(Clock::Real().Monotonic(), kGrace)) || pipeline.empty())
     return true;
   if (const absl::Status health = pipeline.store_health(); !health.ok()) {
