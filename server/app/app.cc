@@ -119,12 +119,13 @@ absl::Status App::Start() {
   if (const std::vector<absl::string_view> kinds = files_->plugins().Kinds(); !kinds.empty()) {
     Log().info("plug-ins loaded kinds={}", absl::StrJoin(kinds, ","));
   }
-  Log().info("serving grpc={} http={}{} version={}", grpc_address(), http_address(),
-             echo_address_.has_value() ? " echo=" + echo_address() : "", JOBPOOL_VERSION);
   for (CertificateFiles* const certificates : {files_->grpc_certificates(), files_->http_certificates()}) {
     if (certificates == nullptr) continue;
     if (const std::string fault = certificates->TimeFault(); !fault.empty()) Log().warn("{}", fault);
   }
+  // Last: who waits for this line finds all that a start has to say above it.
+  Log().info("serving grpc={} http={}{} version={}", grpc_address(), http_address(),
+             echo_address_.has_value() ? " echo=" + echo_address() : "", JOBPOOL_VERSION);
   stores_->StartCheck(threads_);
   NotifyReady();
   return absl::OkStatus();
