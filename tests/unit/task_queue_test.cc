@@ -100,12 +100,12 @@ TEST_F(TaskQueueTest, WhatIsThereWhenItIsClosedCanBeTaken) {
 }
 
 TEST_F(TaskQueueTest, AWorkerRunsWhileTasksFollowAndIdlesThen) {
-  TaskQueue queue(kMany);
-  ThreadPool pool(Threads(1, 1), registry_, queue);
-  const uint64_t id = registry_.Snapshot().threads.at(0).id;
   Gate held;
   Gate go;
   std::vector<bool> running;
+  TaskQueue queue(kMany);
+  ThreadPool pool(Threads(1, 1), registry_, queue);  // ends first: its workers have the above
+  const uint64_t id = registry_.Snapshot().threads.at(0).id;
   ASSERT_TRUE(queue.Push([&] {
     held.Open();
     go.Await();
@@ -123,11 +123,11 @@ TEST_F(TaskQueueTest, AWorkerRunsWhileTasksFollowAndIdlesThen) {
 
 // All but one worker are held by a task, wherever in a block that is: what comes after it is run.
 TEST_F(TaskQueueTest, ATaskThatTakesLongHoldsUpNoneBehindIt) {
-  TaskQueue queue(kMany);
-  ThreadPool pool(Threads(1, 4), registry_, queue);
   Gate go;
   std::atomic<int> ran{0};
   int pushed = 0;
+  TaskQueue queue(kMany);
+  ThreadPool pool(Threads(1, 4), registry_, queue);  // ends first: its workers have the above
   for (int held = 0; held < 3; ++held) {
     Gate begun;
     for (int i = 0; i < 300; ++i, ++pushed) {
