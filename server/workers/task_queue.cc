@@ -16,8 +16,8 @@ constexpr int kLooks = 16;
 }  // namespace
 
 // Tickets are given by compare-and-swap, to producers in `reserved`, to workers in `claimed`, each with a
-// cache line of its own; a lock is taken once a block. With a lock for each push and each take, 10 ns and
-// 6 ns become 15 and 14, as with a deque (28 together).
+// cache line of its own; a lock is taken once a block. A push takes 10 ns so, and a take 6, on one thread;
+// with a lock for each 14 and 13, through a mutex and a deque 13 and 15.
 //
 // A ticket is never given again, also where its block is: who has read `claimed`, and finds it unchanged
 // later or swaps it, has looked at one life of the block. That it was the head then, head_ says, read after
