@@ -5,8 +5,10 @@
 #include <utility>
 
 #include "absl/container/btree_set.h"
+#include "absl/hash/hash.h"
 #include "absl/strings/string_view.h"
 #include "server/job/job_record.h"
+#include "server/query/job_order.h"
 
 namespace jobpool {
 
@@ -60,14 +62,27 @@ struct AgeEntry {
 };
 using AgeSet = absl::btree_set<AgeEntry, ByKeyNewestFirst<AgeEntry>>;
 
+/// A label by its hashes, for to be equal is all that is asked of one: a comparison of the texts would be a
+/// look at a record's memory. Others may have the same: who finds a job by its label compares.
 struct LabelEntry {
-  const Labels::value_type* label;
-  const JobRecord* job;
+  LabelEntry(absl::string_view key, absl::string_view value, const JobRecord* of)
+      : hash(FirstOf(key) | static_cast<uint32_t>(absl::HashOf(key, value))),
+        create_nanos(of != nullptr ? NanosOf(of->create_time) : 0),
+        job(of) {}
 
+  /// The least `hash` of those with this key; that of the others has other upper 32 bits.
+  static uint64_t FirstOf(absl::string_view key) { return uint64_t{absl::HashOf(key)} << 32; }
+
+  int CompareKey(const LabelEntry& other) const { return hash < other.hash ? -1 : hash > other.hash ? 1 : 0; }
   int Compare(const LabelEntry& other) const {
-    const int keys = label->first.compare(other.label->first);
-    return keys != 0 ? keys : label->second.compare(other.label->second);
+    const int keys = CompareKey(other);
+    return keys != 0 ? keys : Age().Compare(other.Age());
   }
+  AgeEntry Age() const { return {create_nanos, job}; }
+
+  uint64_t hash;
+  int64_t create_nanos;
+  const JobRecord* job;
 };
 using LabelSet = absl::btree_set<LabelEntry, ByKeyNewestFirst<LabelEntry>>;
 
@@ -75,7 +90,9 @@ struct NameEntry {
   const std::string* name;
   const JobRecord* job;
 
-  int Compare(const NameEntry& other) const { return name->compare(*other.name); }
+  int CompareKey(const NameEntry& other) const { return name->compare(*other.name); }
+  int Compare(const NameEntry& other) const { return CompareKey(other); }
+  AgeEntry Age() const { return {NanosOf(job->create_time), job}; }
 };
 using NameSet = absl::btree_set<NameEntry, ByKeyNewestFirst<NameEntry>>;
 

@@ -61,14 +61,16 @@ void JobIndex::Update(const JobRecord* job, const Keys& before) {
 }
 
 void JobIndex::InsertOptions(const JobRecord* job, const JobOptions& options) {
-  for (const Labels::value_type& label : options.labels) labels_.insert(LabelEntry{&label, job});
+  for (const Labels::value_type& label : options.labels)
+    labels_.insert(LabelEntry(label.first, label.second, job));
   if (!options.display_name.empty()) names_.insert(NameEntry{&options.display_name, job});
   Replace(schedules_, job, std::nullopt, FiniteNanos(options.schedule_time));
   Replace(deadlines_, job, std::nullopt, FiniteNanos(options.deadline_time));
 }
 
 void JobIndex::EraseOptions(const JobRecord* job, const JobOptions& options) {
-  for (const Labels::value_type& label : options.labels) labels_.erase(LabelEntry{&label, job});
+  for (const Labels::value_type& label : options.labels)
+    labels_.erase(LabelEntry(label.first, label.second, job));
   if (!options.display_name.empty()) names_.erase(NameEntry{&options.display_name, job});
   Replace(schedules_, job, FiniteNanos(options.schedule_time), std::nullopt);
   Replace(deadlines_, job, FiniteNanos(options.deadline_time), std::nullopt);

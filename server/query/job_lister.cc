@@ -164,13 +164,14 @@ class JobIndex::Lister {
     const bool in_order = ByCreateTime();
     const Window window = WindowAfter(in_order ? After() : nullptr);
     for (const Labels::value_type& label : needs.labels) {
-      AddByKey(index_.labels_, LabelEntry{&label, nullptr}, window, in_order);
+      AddByKey(index_.labels_, LabelEntry(label.first, label.second, nullptr), window, in_order);
     }
     for (const std::string& key : needs.label_keys) {
-      Add(index_.labels_,
-          RangeOf(
-              index_.labels_, [&](const LabelEntry& entry) { return entry.label->first >= key; },
-              [&](const LabelEntry& entry) { return entry.label->first > key; }));
+      const uint64_t first = LabelEntry::FirstOf(key);
+      const uint64_t last = first | UINT32_MAX;
+      Add(index_.labels_, RangeOf(
+                              index_.labels_, [=](const LabelEntry& entry) { return entry.hash >= first; },
+                              [=](const LabelEntry& entry) { return entry.hash > last; }));
     }
     if (needs.display_name.has_value() && !CanBeGiven(*needs.display_name)) {
       AddByKey(index_.names_, NameEntry{&*needs.display_name, nullptr}, window, in_order);
@@ -203,12 +204,12 @@ class JobIndex::Lister {
   template <typename Set>
   void AddByKey(const Set& set, const typename Set::value_type& key, const Window& window, bool in_order) {
     const auto begun = [&](const typename Set::value_type& entry) {
-      const int keys = entry.Compare(key);
-      return keys > 0 || (keys == 0 && window.Begun(*entry.job));
+      const int keys = entry.CompareKey(key);
+      return keys > 0 || (keys == 0 && window.Begun(entry.Age()));
     };
     const auto over = [&](const typename Set::value_type& entry) {
-      const int keys = entry.Compare(key);
-      return keys > 0 || (keys == 0 && window.Over(*entry.job));
+      const int keys = entry.CompareKey(key);
+      return keys > 0 || (keys == 0 && window.Over(entry.Age()));
     };
     const Range<Set> range = RangeOf(set, begun, over);
     Source& source = Add(set, range);
