@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <fcntl.h>
 #include <memory>
+#include <poll.h>
 #include <system_error>
 #include <thread>
 #include <unistd.h>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "jobpool/process/v1/process.pb.h"
+#include "server/base/holds_soon.h"
 #include "server/base/mutex.h"
 #include "server/process/confine.h"
 #include "server/process/message_socket.h"
@@ -63,6 +65,14 @@ class Cancellations {
   uint64_t cancelled_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
+// How often it looks whether another request has come before it sleeps.
+constexpr int kLooks = 8;
+
+bool IsReadable(int socket) {
+  pollfd readable = {socket, POLLIN, 0};
+  return poll(&readable, 1, 0) != 0;
+}
+
 // Where the native name of the calling thread is written, also once no file can be opened any more.
 int ThreadName() { return open("/proc/thread-self/comm", O_WRONLY | O_CLOEXEC); }
 
@@ -87,6 +97,7 @@ int RunWorker(int socket, const WorkerTask& task) {
   std::vector<Fd> control;
   WorkerRequest request;
   for (;;) {
+    if (!control.empty()) HoldsSoon(kLooks, [socket] { return IsReadable(socket); });
     std::vector<Fd> descriptors;  // with the first
     const auto got = reader.Read(request, control.empty() ? &descriptors : nullptr);
     if (!got.ok() || *got != MessageReader::Got::kMessage) _exit(0);

@@ -12,6 +12,7 @@
 #include "absl/memory/memory.h"
 #include "absl/strings/str_cat.h"
 #include "jobpool/process/v1/process.pb.h"
+#include "server/base/holds_soon.h"
 #include "server/base/status_macros.h"
 #include "server/job/errors.h"
 #include "server/job/validation.h"
@@ -40,6 +41,9 @@ constexpr absl::Duration kStartInterval = absl::Seconds(1);
 constexpr absl::string_view kNoAnswer = "it has sent what is no answer";
 // A process that has closed its socket, or was killed, ends within milliseconds.
 constexpr int kEndTimeoutMs = 1000;
+
+// How often it is looked whether an answer has come before that is slept for.
+constexpr int kLooks = 16;
 
 // How often a pipe is read before something else is looked at; and where nobody writes any more.
 constexpr int kParts = 16;
@@ -151,6 +155,7 @@ class ProcessPool::Process {
                                      program_->stdout_fd(), program_->stderr_fd()};
     for (int i = 0; i < kCount; ++i) fds[i] = {descriptors[i], POLLIN, 0};
     bool more = false;  // may be in the reader, where poll does not see it
+    HoldsSoon(kLooks, [&] { return poll(fds, 1, 0) != 0; });
     for (;;) {
       if (poll(fds, kCount, more ? 0 : -1) < 0) {
         if (errno == EINTR) continue;
