@@ -41,10 +41,14 @@ MiniServer::~MiniServer() {
   close(hurry[0]);
 }
 
-std::shared_ptr<grpc::Channel> MiniServer::NewChannel() const {
-  grpc::ChannelArguments arguments;
+std::shared_ptr<grpc::Channel> MiniServer::NewChannel(grpc::ChannelArguments arguments) const {
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  return grpc::CreateCustomChannel(app_->grpc_address(), grpc::InsecureChannelCredentials(), arguments);
+  auto channel =
+      grpc::CreateCustomChannel(app_->grpc_address(), grpc::InsecureChannelCredentials(), arguments);
+  // A call does not wait for a second attempt, and the first may fail where many connect at once: gRPC 1.51
+  // looks at the errno of connect() after what may have changed it (grpc/grpc, pull request 35064).
+  EXPECT_TRUE(channel->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(30)));
+  return channel;
 }
 
 v1::Job MiniServer::Submit(const v1::Job& job) {

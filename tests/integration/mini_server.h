@@ -26,8 +26,8 @@ class MiniServer : public ::testing::Test {
   explicit MiniServer(ConfigFile file = ConfigFile::Default());
   ~MiniServer() override;
 
-  /// A channel of its own, not shared with the stubs below.
-  std::shared_ptr<grpc::Channel> NewChannel() const;
+  /// A connected channel of its own, not shared with the stubs below.
+  std::shared_ptr<grpc::Channel> NewChannel(grpc::ChannelArguments arguments = {}) const;
 
   v1::Job Submit(const v1::Job& job);
   /// Joins it, and returns it as it ended.

@@ -149,16 +149,37 @@ TEST_F(ThreadPoolTest, GrowsToMaxAndNoFurther) {
   EXPECT_EQ(pool.failed_starts(), 0u);
 }
 
-// Not each worker that has just ended one has gone idle when the next comes, but some have.
-TEST_F(ThreadPoolTest, OneTaskAtATimeNeedsFewThreads) {
-  ThreadPool pool(Threads(0, 64), registry_, source_, clock_);
-  for (int i = 0; i < 2000; ++i) {
-    const auto done = std::make_shared<Gate>();
-    source_.Push([done](RegisteredThread&) { done->Open(); });
-    pool.Notify();
-    done->Await();
+// Counts how often it is asked whether there is work.
+class CountedSource final : public WorkSource {
+ public:
+  explicit CountedSource(WorkSource& source) : source_(source) {}
+  bool RunOne(RegisteredThread& worker) override { return source_.RunOne(worker); }
+  bool HasWork() const override {
+    ++looks_;
+    return source_.HasWork();
   }
-  EXPECT_LE(pool.Load().threads, 8);
+  int looks() const { return looks_; }
+
+ private:
+  WorkSource& source_;
+  mutable std::atomic<int> looks_{0};
+};
+
+// Else the next work would find no idle worker, and one thread more would be started for it.
+TEST_F(ThreadPoolTest, AWorkerGoesIdleAtOnceInAPoolThatMayGrow) {
+  CountedSource source(source_);
+  ThreadPool pool(Threads(0, 2), registry_, source, clock_);
+  Hold(pool)->go.Open();
+  clock_.AwaitSleepers(1);
+  EXPECT_EQ(source.looks(), 1);
+}
+
+TEST_F(ThreadPoolTest, AWorkerLooksAgainBeforeItSleepsInAPoolThatHasAllItsThreads) {
+  CountedSource source(source_);
+  ThreadPool pool(Threads(0, 1), registry_, source, clock_);
+  Hold(pool)->go.Open();
+  clock_.AwaitSleepers(1);
+  EXPECT_GT(source.looks(), 1);
 }
 
 TEST_F(ThreadPoolTest, ShrinksToMinWhenItsThreadsHaveIdled) {
