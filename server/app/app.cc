@@ -186,6 +186,7 @@ void App::Tick() {
 
 bool App::Shutdown(int hurry) {
   NotifyStopping();
+  JobDrain jobs(pipeline_);  // before it says that it does not serve: who has been told that is refused
   {
     MutexLock lock(serving_mu_);
     draining_ = true;
@@ -195,7 +196,7 @@ bool App::Shutdown(int hurry) {
   stores_->EndCheck();
   echo_server_.StopAccepting();
   const MonotonicTime refused_from = Clock::Real().Monotonic();
-  const bool drained = DrainJobs(pipeline_, config_.drain_timeout, hurry);
+  const bool drained = jobs.Await(config_.drain_timeout, hurry);
   AwaitReadable(hurry, Later(refused_from, kRefuseTime));
   job_service_.Shutdown();
   health_service_.Shutdown();

@@ -2,13 +2,11 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <memory>
 #include <poll.h>
 
 #include <spdlog/spdlog.h>
 
 #include "server/base/clock.h"
-#include "server/base/event.h"
 #include "server/telemetry/log.h"
 
 namespace jobpool {
@@ -34,35 +32,37 @@ bool AwaitEither(int first, int second, MonotonicTime deadline) {
 
 void AwaitReadable(int descriptor, MonotonicTime deadline) { AwaitEither(descriptor, -1, deadline); }
 
-bool DrainJobs(Pipeline& pipeline, absl::Duration timeout, int hurry) {
-  const auto empty = std::make_shared<Event>();  // the last job may raise it after we gave up
-  pipeline.Close([empty] { empty->Raise(); });
-  const size_t left = pipeline.control().LeaveKept();
-  const size_t daemons = pipeline.control().CancelWhere([](const LiveJob& job) { return job.daemon(); },
-                                                        CancelReason::kInterrupted);
+JobDrain::JobDrain(Pipeline& pipeline) : pipeline_(pipeline), empty_(std::make_shared<Event>()) {
+  pipeline_.Close([empty = empty_] { empty->Raise(); });
+}
+
+bool JobDrain::Await(absl::Duration timeout, int hurry) {
+  const size_t left = pipeline_.control().LeaveKept();
+  const size_t daemons = pipeline_.control().CancelWhere([](const LiveJob& job) { return job.daemon(); },
+                                                         CancelReason::kInterrupted);
   const size_t later =
-      pipeline.control().CancelLaterThan(pipeline.clock().Now() + timeout, CancelReason::kInterrupted);
+      pipeline_.control().CancelLaterThan(pipeline_.clock().Now() + timeout, CancelReason::kInterrupted);
   Log().info(
       "shutting down live_jobs={} jobs_left_on_disk={} daemon_jobs_cancelled={} "
       "jobs_cancelled_that_could_not_start={} drain_timeout={}s",
-      pipeline.live_jobs(), left, daemons, later, absl::ToDoubleSeconds(timeout));
+      pipeline_.live_jobs(), left, daemons, later, absl::ToDoubleSeconds(timeout));
   // Where no descriptor was to be had the event says nothing: the table does.
-  if (pipeline.empty() ||
-      AwaitEither(empty->descriptor(), hurry, Later(Clock::Real().Monotonic(), timeout)) ||
-      pipeline.empty()) {
+  if (pipeline_.empty() ||
+      AwaitEither(empty_->descriptor(), hurry, Later(Clock::Real().Monotonic(), timeout)) ||
+      pipeline_.empty()) {
     return true;
   }
   const size_t rest =
-      pipeline.control().CancelWhere([](const LiveJob&) { return true; }, CancelReason::kInterrupted);
+      pipeline_.control().CancelWhere([](const LiveJob&) { return true; }, CancelReason::kInterrupted);
   // None: of the last ones is still being told.
   if (rest > 0) Log().warn("jobs interrupted count={}", rest);
-  if (AwaitEither(empty->descriptor(), -1, Later(Clock::Real().Monotonic(), kGrace)) || pipeline.empty())
+  if (AwaitEither(empty_->descriptor(), -1, Later(Clock::Real().Monotonic(), kGrace)) || pipeline_.empty())
     return true;
-  if (const absl::Status health = pipeline.store_health(); !health.ok()) {
+  if (const absl::Status health = pipeline_.store_health(); !health.ok()) {
     Log().error("jobs left whose ends the store has not taken, or that did not end count={} error=\"{}\"",
-                pipeline.live_jobs(), std::string(health.message()));
+                pipeline_.live_jobs(), std::string(health.message()));
   } else {
-    Log().error("jobs did not end when asked to count={}", pipeline.live_jobs());
+    Log().error("jobs did not end when asked to count={}", pipeline_.live_jobs());
   }
   return false;
 }

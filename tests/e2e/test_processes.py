@@ -231,7 +231,7 @@ class Ladder(ProcessTest):
     @classmethod
     def setUpClass(cls):
         with tempfile.NamedTemporaryFile("w", suffix=".txtpb") as file:
-            file.write(config())
+            file.write(config() + 'pools { name: "patient" max_threads: 1 stop_grace { seconds: 60 } }')
             file.flush()
             cls.shared = Server(flag("crashes"), f"--config={file.name}")
         cls.addClassCleanup(cls.shared.finish)
@@ -272,7 +272,7 @@ class Ladder(ProcessTest):
         self.assertEqual(self.steps(self.cancelled(name)), [Step.ASKED, Step.TERMINATED])
 
     def test_one_that_listens_is_only_asked(self):
-        name = self.c.submit(apart("listens")).name
+        name = self.c.submit(apart("listens", pool="pools/patient")).name
         self.pid_of(self.shared, self.c, name)
         self.assertEqual(self.steps(self.cancelled(name)), [Step.ASKED])
 

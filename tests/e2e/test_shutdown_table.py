@@ -74,23 +74,24 @@ class Table(Shutdown):
                    "at `--drain_timeout`": self.at.signal + drain_timeout}[ends]
             self.assertGreaterEqual(ended, due)
             self.assertLess(ended - due, 4 * SLOW)
-            self.assertEqual(self.after(state_dir) if hasattr(self.at, "job") else "", after)
+            if hasattr(self.at, "job"):
+                self.becomes(state_dir, after)
+            else:
+                self.assertEqual(after, "")
 
-    def after(self, state_dir):
-        """What becomes of the job when there is a server again."""
+    def becomes(self, state_dir, promised):
+        """Waits until the job is, where there is a server again, what was promised."""
         server, client = self.both(state_dir)
 
-        def taken_up():
+        def found():
             try:
-                job = client.get(self.at.job)
+                return f"`{Job.State.Name(client.get(self.at.job).state)}`"
             except grpc.RpcError as error:
                 return self.refused(error)
-            return job.state != Job.QUEUED and f"`{Job.State.Name(job.state)}`"
 
-        state = eventually(taken_up)
+        eventually(lambda: found() == promised, what=f"{self.at.job} is {promised}")
         server.signal()
         self.ended(server)
-        return state
 
     def signal(self, server):
         self.at.signal = time.time()

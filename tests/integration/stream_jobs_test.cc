@@ -391,7 +391,7 @@ TEST_F(StreamJobsTest, MoreIsNotReadWhileJobsWait) {
 }
 
 TEST_F(StreamJobsTest, WhoDoesNotReadIsHeldUpAndLosesNothing) {
-  constexpr int kMessages = 60;  // of 1 MiB, and answers of twice as much
+  constexpr int kMessages = 120;  // of 1 MiB, and answers of twice as much
   const auto stub = SmallWindow();
   Stream call(*stub);
   std::atomic<int> written{0};
@@ -402,6 +402,7 @@ TEST_F(StreamJobsTest, WhoDoesNotReadIsHeldUpAndLosesNothing) {
     call.stream->WritesDone();
   });
   EXPECT_TRUE(Eventually([&] { return written >= 10; }));
+  // 17 to 24 as a rule, 37 were seen: what the buffers of all that is on the way take.
   EXPECT_LT(Settled([&] { return written.load(); }), kMessages / 2);
   EXPECT_EQ(call.ReadAll().size(), 256u * kMessages);
   writer.join();
