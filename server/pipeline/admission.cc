@@ -225,9 +225,7 @@ absl::Status Admission::Accept(Entries& entries, PathOf path) {
       }
     }
   }
-  for (const Entry& entry : entries) {
-    if (entry.added != nullptr) Enqueue(entry);
-  }
+  Enqueue(entries);
   return absl::OkStatus();
 }
 
@@ -423,10 +421,20 @@ absl::Status Admission::InsertReserved(Entries& entries) {
   return absl::OkStatus();
 }
 
-void Admission::Enqueue(const Entry& entry) {
-  metrics_.Submitted(static_cast<size_t>(entry.added->kind()), entry.pool->index());
-  const bool scheduled = entry.record.Options().schedule_time > entry.added->create_time();
-  entry.pool->Accept(entry.added, scheduled ? JobState::kScheduled : JobState::kQueued);
+// Those of a pool together, which costs less.
+void Admission::Enqueue(const Entries& entries) {
+  std::vector<std::vector<std::shared_ptr<LiveJob>>> of_pools(entries.size() > 1 ? pools_.all().size() : 0);
+  for (const Entry& entry : entries) {
+    if (entry.added == nullptr) continue;
+    metrics_.Submitted(static_cast<size_t>(entry.added->kind()), entry.pool->index());
+    const bool scheduled = entry.record.Options().schedule_time > entry.added->create_time();
+    if (of_pools.empty() || scheduled) {
+      entry.pool->Accept(entry.added, scheduled ? JobState::kScheduled : JobState::kQueued);
+    } else {
+      of_pools[entry.pool->index()].push_back(entry.added);
+    }
+  }
+  for (size_t i = 0; i < of_pools.size(); ++i) pools_.all()[i]->AcceptQueued(of_pools[i]);
 }
 
 }  // namespace jobpool

@@ -135,7 +135,7 @@ class Admission {
   void Release(const Entries& entries);
   absl::Status Insert(Entries& entries, PathOf path);
   absl::Status InsertReserved(Entries& entries);
-  void Enqueue(const Entry& entry);
+  void Enqueue(const Entries& entries);
 
   PoolSet& pools_;
   JobTable& table_;

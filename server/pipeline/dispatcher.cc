@@ -13,6 +13,8 @@
 namespace jobpool {
 namespace {
 
+// Under one lock, for which workers wait.
+constexpr size_t kQueuedAtOnce = 128;
 // From SIGTERM to SIGKILL.
 constexpr absl::Duration kTerminateGrace = absl::Seconds(1);
 // From SIGKILL to giving up.
@@ -125,8 +127,14 @@ void Dispatcher::Accept(const std::shared_ptr<LiveJob>& job, JobState given) {
     AwaitTime(job);
     return;
   }
-  if (job->Options()->deadline_time != absl::InfiniteFuture()) to_.job_timers.Arm(job);
-  Enqueue(job);
+  AcceptQueued(absl::MakeConstSpan(&job, 1));
+}
+
+void Dispatcher::AcceptQueued(absl::Span<const std::shared_ptr<LiveJob>> jobs) {
+  for (const auto& job : jobs) {
+    if (job->Options()->deadline_time != absl::InfiniteFuture()) to_.job_timers.Arm(job);
+  }
+  Enqueue(jobs);
 }
 
 void Dispatcher::AwaitTime(const std::shared_ptr<LiveJob>& job) {
@@ -151,16 +159,22 @@ void Dispatcher::Expire(const std::shared_ptr<LiveJob>& job) {
   }
 }
 
-void Dispatcher::Enqueue(const std::shared_ptr<LiveJob>& job) {
-  {
-    MutexLock lock(mu_);
-    if (queue_.size() == 0) drain_rate_.Begin(clock_.Monotonic());
-    queue_.Push(job, job->priority());
-    CountReady();
+void Dispatcher::Enqueue(absl::Span<const std::shared_ptr<LiveJob>> jobs) {
+  for (; !jobs.empty(); jobs.remove_prefix(std::min(jobs.size(), kQueuedAtOnce))) {
+    const auto some = jobs.subspan(0, kQueuedAtOnce);
+    {
+      MutexLock lock(mu_);
+      if (queue_.size() == 0) drain_rate_.Begin(clock_.Monotonic());
+      for (const auto& job : some) queue_.Push(job, job->priority());
+      if (some.size() > 1) pass_on_ = true;
+      CountReady();
+    }
+    executor_->Notify();
+    // Who ended one before it was in the queue could not take it out of there.
+    for (const auto& job : some) {
+      if (job->IsOver() && Withdraw(*job)) Release(1);
+    }
   }
-  executor_->Notify();
-  // Who ended it before it was in the queue could not take it out of there.
-  if (job->IsOver() && Withdraw(*job)) Release(1);
 }
 
 bool Dispatcher::Withdraw(LiveJob& job) {

@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "server/base/clock.h"
 #include "server/base/mutex.h"
 #include "server/base/rate_limiter.h"
@@ -96,6 +97,8 @@ class Dispatcher final : public WorkSource, public HeldUp {
   /// Queues a job, or lets it wait for its time, as the state says that it was given;
   /// it may have another by now. REQUIRES: a place was reserved for it.
   void Accept(const std::shared_ptr<LiveJob>& job, JobState given);
+  /// Queues jobs that were given the state QUEUED, in their order. REQUIRES: likewise.
+  void AcceptQueued(absl::Span<const std::shared_ptr<LiveJob>> jobs);
 
   /// Lets a SCHEDULED job, which has a place, wait for its time, as its record says
   /// that now.
@@ -103,8 +106,9 @@ class Dispatcher final : public WorkSource, public HeldUp {
 
   /// Makes a SCHEDULED job QUEUED, if its time has come.
   void MakeReady(const std::shared_ptr<LiveJob>& job);
-  /// Queues a job that is QUEUED, in no queue, and has its place.
-  void Enqueue(const std::shared_ptr<LiveJob>& job);
+  /// Queues jobs that are QUEUED, in no queue, and have their places.
+  void Enqueue(absl::Span<const std::shared_ptr<LiveJob>> jobs);
+  void Enqueue(const std::shared_ptr<LiveJob>& job) { Enqueue(absl::MakeConstSpan(&job, 1)); }
 
   /// Takes a job that a server before this one has accepted, also where the queue is full.
   void Restore(const std::shared_ptr<LiveJob>& job);

@@ -1,6 +1,7 @@
 #include "tests/bench/bare_calls.h"
 
 #include <atomic>
+#include <cstdlib>
 #include <future>
 
 #include <grpcpp/client_context.h>
@@ -8,11 +9,11 @@
 namespace jobpool::bench {
 namespace {
 
-template <typename Message>
+template <typename Request, typename Response = Request>
 struct Call {
   grpc::ClientContext context;
-  Message request;
-  Message response;
+  Request request;
+  Response response;
 };
 
 }  // namespace
@@ -26,6 +27,22 @@ StartCall BareCalls(BareService::Stub& stub) {
                          delete call;
                          done(ok);
                        });
+  };
+}
+
+StartCall RunNothingCalls(BareService::Stub& stub, const v1::Job& answer) {
+  grpc::ClientContext context;
+  google::protobuf::Empty set;
+  if (!stub.SetAnswer(&context, answer, &set).ok()) std::abort();
+  return [&stub](std::function<void(bool)> done) {
+    auto* const call = new Call<v1::RunJobRequest, v1::Job>;
+    call->request.mutable_job()->mutable_noop();
+    stub.async()->RunNothing(&call->context, &call->request, &call->response,
+                             [call, done = std::move(done)](const grpc::Status& status) {
+                               const bool ok = status.ok() && call->response.state() == v1::Job::SUCCEEDED;
+                               delete call;
+                               done(ok);
+                             });
   };
 }
 

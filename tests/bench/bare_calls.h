@@ -17,6 +17,9 @@ namespace jobpool::bench {
 /// An empty one.
 StartCall BareCalls(BareService::Stub& stub);
 
+/// As a RunJob of a no-op, whose answer is a copy of `answer`: nothing runs.
+StartCall RunNothingCalls(BareService::Stub& stub, const v1::Job& answer);
+
 /// One whose `count` messages of `payload` come back.
 StartCall BatchEchoCalls(BareService::Stub& stub, int count, const std::string& payload);
 

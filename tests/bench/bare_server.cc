@@ -16,6 +16,8 @@ namespace {
 using jobpool::bench::Batch;
 using jobpool::bench::Message;
 using jobpool::v1::BatchSubmitJobsRequest;
+using jobpool::v1::Job;
+using jobpool::v1::RunJobRequest;
 
 class Echo final : public grpc::ServerBidiReactor<Message, Message> {
  public:
@@ -38,6 +40,22 @@ class Echo final : public grpc::ServerBidiReactor<Message, Message> {
 class BareService final : public jobpool::bench::BareService::CallbackService {
   grpc::ServerUnaryReactor* Call(grpc::CallbackServerContext* context, const google::protobuf::Empty*,
                                  google::protobuf::Empty*) override {
+    grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+    reactor->Finish(grpc::Status::OK);
+    return reactor;
+  }
+
+  grpc::ServerUnaryReactor* SetAnswer(grpc::CallbackServerContext* context, const Job* request,
+                                      google::protobuf::Empty*) override {
+    answer_ = *request;
+    grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+    reactor->Finish(grpc::Status::OK);
+    return reactor;
+  }
+
+  grpc::ServerUnaryReactor* RunNothing(grpc::CallbackServerContext* context, const RunJobRequest*,
+                                       Job* response) override {
+    *response = answer_;
     grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
     reactor->Finish(grpc::Status::OK);
     return reactor;
@@ -67,6 +85,8 @@ class BareService final : public jobpool::bench::BareService::CallbackService {
     reactor->Finish(grpc::Status::OK);
     return reactor;
   }
+
+  Job answer_;
 };
 
 }  // namespace

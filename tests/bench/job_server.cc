@@ -42,6 +42,13 @@ JobServer::JobServer(const std::string& jobpoold, const std::vector<std::string>
       channel_(ConnectTo(child_.address())),
       jobs_(v1::JobService::NewStub(channel_)) {}
 
+v1::Job JobServer::RunNoop() const {
+  JobCall<v1::RunJobRequest> call;
+  call.request.mutable_job()->mutable_noop();
+  if (!jobs_->RunJob(&call.context, call.request, &call.response).ok()) std::abort();
+  return call.response;
+}
+
 int JobServer::http_port() const {
   const std::string address = child_.After(" http=");
   return std::atoi(address.substr(address.rfind(':') + 1).c_str());

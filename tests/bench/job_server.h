@@ -22,6 +22,9 @@ class JobServer {
   /// `flags` beside the listeners': say at least where jobs are kept.
   JobServer(const std::string& jobpoold, const std::vector<std::string>& flags);
 
+  /// A no-op that has run, as RunJob tells of it.
+  v1::Job RunNoop() const;
+
   const std::string& address() const { return child_.address(); }
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
   v1::JobService::Stub& jobs() const { return *jobs_; }

@@ -1,8 +1,9 @@
 // Jobs that are held in memory against the least that the same gRPC can do: the same client code, in turns in
 // one run, each server a process of its own on loopback.
 //
-//   RunJob of a no-op against an empty unary call, 64 in flight and one; batches of 1,000 no-ops, submitted
-//   and joined, or on a stream, against batches of as many messages that come back.
+//   RunJob of a no-op against an empty unary call, 64 in flight and one; beside them a bare call with the same
+//   request and the same answer, for which nothing runs: what the messages leave of that ceiling. Batches of
+//   1,000 no-ops, submitted and joined, or on a stream, against batches of as many messages that come back.
 //
 //   rpc_bench BARE_SERVER JOBPOOLD [SECONDS_PER_ROUND [ROUNDS]]
 
@@ -31,19 +32,23 @@ void Run(const std::string& bare_server, const std::string& jobpoold, double sec
   EchoStreams streams(*bare_stub, kInFlight, payload);
 
   const StartCall bare = BareCalls(*bare_stub);
+  const StartCall run_nothing = RunNothingCalls(*bare_stub, server.RunNoop());
   const StartCall run_job = RunJobCalls(server.jobs());
   const StartCall stream = streams.Calls();
   const StartCall echo = BatchEchoCalls(*bare_stub, kBatch, payload);
   const StartCall submissions = SubmissionEchoCalls(*bare_stub, kBatch);
   const StartCall batch = BatchCalls(server.jobs());
   std::vector<double> bare_rate, run_rate, rate_ratio, bare_time, run_time, time_ratio;
+  std::vector<double> messages_ratio, messages_time_ratio;
   std::vector<double> stream_rate, echo_rate, submissions_rate, batch_rate, batch_ratio;
   std::vector<double> stream_jobs_rate, stream_jobs_ratio, stream_jobs_submissions;
   for (int round = 0; round <= rounds; ++round) {
     const double a = RunClosedLoop(bare, kInFlight, seconds).per_second;
     const double b = RunClosedLoop(run_job, kInFlight, seconds).per_second;
+    const double j = RunClosedLoop(run_nothing, kInFlight, seconds).per_second;
     const double c = RunClosedLoop(bare, 1, seconds).median_seconds;
     const double d = RunClosedLoop(run_job, 1, seconds).median_seconds;
+    const double k = RunClosedLoop(run_nothing, 1, seconds).median_seconds;
     const double e = RunClosedLoop(stream, kInFlight, seconds).per_second;
     const double f = kBatch * RunClosedLoop(echo, kBatchesInFlight, seconds).per_second;
     const double g = kBatch * RunClosedLoop(submissions, kBatchesInFlight, seconds).per_second;
@@ -56,6 +61,8 @@ void Run(const std::string& bare_server, const std::string& jobpoold, double sec
     bare_time.push_back(1e6 * c);
     run_time.push_back(1e6 * d);
     time_ratio.push_back(d / c);
+    messages_ratio.push_back(j / a);
+    messages_time_ratio.push_back(k / c);
     stream_rate.push_back(e);
     echo_rate.push_back(f);
     submissions_rate.push_back(g);
@@ -70,11 +77,17 @@ void Run(const std::string& bare_server, const std::string& jobpoold, double sec
   Report(
       {"run_job_rate", "`RunJob` of no-ops, 64 in flight", "empty unary calls", "ratio", MustBeAtLeast(0.85)},
       rate_ratio);
+  Report({"run_nothing_rate", "a bare call with the request and the answer of such a `RunJob`, 64 in flight",
+          "empty unary calls", "ratio"},
+         messages_ratio);
   Report({"bare_time", "an empty unary call, one in flight", "", "us"}, bare_time);
   Report({"run_job_microseconds", "`RunJob` of a no-op, one in flight", "", "us"}, run_time);
   Report({"run_job_time", "`RunJob` of a no-op, one in flight, median time", "an empty unary call", "ratio",
           AtMost(1.20)},
          time_ratio);
+  Report({"run_nothing_time", "a bare call with the request and the answer of such a `RunJob`, median time",
+          "an empty unary call", "ratio"},
+         messages_time_ratio);
   Report({"stream_echo", "messages echoed on 64 streams, one on its way on each", "", "/s"}, stream_rate);
   Report({"batch_echo", "messages of a no-op's size echoed in unary batches of 1,000, 4 in flight", "", "/s"},
          echo_rate);
