@@ -1,9 +1,10 @@
 // Jobs that are held in memory against the least that the same gRPC can do: the same client code, in turns in
 // one run, each server a process of its own on loopback.
 //
-//   RunJob of a no-op against an empty unary call, 64 in flight and one; beside them a bare call with the same
-//   request and the same answer, for which nothing runs: what the messages leave of that ceiling. Batches of
-//   1,000 no-ops, submitted and joined, or on a stream, against batches of as many messages that come back.
+//   RunJob of a no-op against an empty unary call, 64 in flight and one; beside them a bare call with the
+//   same request and the same answer, for which nothing runs: what the messages leave of that ceiling.
+//   Batches of 1,000 no-ops, submitted and joined, or on a stream, against batches of as many messages that
+//   come back.
 //
 //   rpc_bench BARE_SERVER JOBPOOLD [SECONDS_PER_ROUND [ROUNDS]]
 
