@@ -434,7 +434,8 @@ void Admission::Enqueue(const Entries& entries) {
       of_pools[entry.pool->index()].push_back(entry.added);
     }
   }
-  for (size_t i = 0; i < of_pools.size(); ++i) pools_.all()[i]->AcceptQueued(of_pools[i]);
+  if (of_pools.empty()) return;
+  for (const auto& pool : pools_.all()) pool->AcceptQueued(of_pools[pool->index()]);
 }
 
 }  // namespace jobpool

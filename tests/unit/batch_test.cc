@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <atomic>
 #include <gmock/gmock.h>
+#include <map>
 #include <thread>
 
 #include <gtest/gtest.h>
 
+#include "absl/strings/str_cat.h"
 #include "tests/support/error_details.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/test_pipeline.h"
@@ -50,6 +52,59 @@ TEST_F(BatchTest, AcceptsAllInTheirOrder) {
   EXPECT_EQ(Queued("blocking"), 2);
   EXPECT_EQ(pipeline_.AwaitEnd("b").record.state, JobState::kSucceeded);
   EXPECT_LT((*jobs)[0].Snapshot().record.number, (*jobs)[2].Snapshot().record.number);
+}
+
+TEST(BatchStartTest, AsManyStartAsThereCanBeThreads) {
+  const FakeClock clock;  // which stands still: nothing looks again after a while
+  TestPipeline pipeline(TestPipeline::Options{{MakePool("blocking", 0, 4), MakePool("compute", 0, 1)}},
+                        clock);
+  const auto jobs = pipeline->admission().SubmitAll(std::vector<JobSpec>(5, SleepSpec(absl::Hours(1))));
+  ASSERT_TRUE(jobs.ok()) << jobs.status();
+  for (size_t i = 0; i < 4; ++i) EXPECT_TRUE(TestPipeline::AwaitRunning(*(*jobs)[i].live)) << i;
+  EXPECT_EQ(TestPipeline::StateOf(*(*jobs)[4].live), JobState::kQueued);
+}
+
+// The names of jobs, by their pools.
+using NamesByPool = std::map<std::string, std::vector<std::string>>;
+
+// Notes the jobs in the order in which they run, and where.
+class Notes final : public Handler {
+ public:
+  explicit Notes(NamesByPool& ran) : ran_(ran) {}
+  absl::StatusOr<Result> Run(const Work&, HandlerContext& context) const override {
+    std::string pool;
+    context.host->CurrentThread([&](const ThreadView& thread) { pool = std::string(thread.pool); });
+    const MutexLock lock(mu_);
+    ran_[pool].emplace_back(context.attempt.display_name);
+    return NoopResult{};
+  }
+
+ private:
+  mutable Mutex mu_;
+  NamesByPool& ran_ ABSL_GUARDED_BY(mu_);
+};
+
+// More than are queued under one lock, to both pools in turns.
+TEST(BatchStartTest, TheyStartInTheirPoolsInTheirOrder) {
+  NamesByPool ran;
+  TestPipeline::Options options;
+  options.pools = {MakePool("compute", 0, 1), MakePool("blocking", 0, 1)};
+  options.replace_handlers = [&](HandlerRegistry& handlers) {
+    handlers.Replace(Kind::kNoop, std::make_unique<Notes>(ran));
+  };
+  TestPipeline pipeline(options);
+  NamesByPool submitted;
+  std::vector<JobSpec> specs;
+  for (int i = 0; i < 600; ++i) {
+    JobSpec spec = NoopSpec();
+    spec.pool = i % 2 == 0 ? "blocking" : "compute";
+    spec.options.display_name = absl::StrCat(i);
+    submitted["pools/" + spec.pool].push_back(spec.options.display_name);
+    specs.push_back(std::move(spec));
+  }
+  ASSERT_TRUE(pipeline->admission().SubmitAll(std::move(specs)).ok());
+  ASSERT_TRUE(pipeline.AwaitNoLiveJobs());
+  EXPECT_EQ(ran, submitted);
 }
 
 TEST_F(BatchTest, OneThatCannotBeAcceptedRefusesAll) {
