@@ -133,8 +133,8 @@ absl::Status App::Start() {
 
 void App::ShowServing() {
   const bool serving = started_ && !draining_ && pipeline_.store_health().ok();
-  health_service_.SetServing(serving);
   http_server_.SetReady(serving);
+  health_service_.SetServing(serving);
 }
 
 void App::Reload() {
@@ -187,12 +187,12 @@ void App::Tick() {
 bool App::Shutdown(int hurry) {
   NotifyStopping();
   JobDrain jobs(pipeline_);  // before it says that it does not serve: who has been told that is refused
+  live_metrics_->SetDraining();
   {
     MutexLock lock(serving_mu_);
     draining_ = true;
     ShowServing();
   }
-  live_metrics_->SetDraining();
   stores_->EndCheck();
   echo_server_.StopAccepting();
   const MonotonicTime refused_from = Clock::Real().Monotonic();

@@ -418,6 +418,10 @@ class JobIndex::Lister {
     }
     std::sort(matches.begin(), matches.end(),
               [&](const auto& a, const auto& b) { return order.Before(a.first, b.first); });
+    // Two keys of a job whose hashes begin alike give it twice.
+    matches.erase(std::unique(matches.begin(), matches.end(),
+                              [](const auto& a, const auto& b) { return a.second == b.second; }),
+                  matches.end());
     if (matches.size() > query_.limit) {
       matches.resize(query_.limit);
       found_.looked_up_to = matches.back().first;

@@ -42,7 +42,7 @@ constexpr absl::string_view kNoAnswer = "it has sent what is no answer";
 // A process that has closed its socket, or was killed, ends within milliseconds.
 constexpr int kEndTimeoutMs = 1000;
 
-// How often it is looked whether an answer has come before that is slept for.
+// How often it is looked whether an answer, or a wish to cancel, has come before that is slept for.
 constexpr int kLooks = 16;
 
 // How often a pipe is read before something else is looked at; and where nobody writes any more.
@@ -155,7 +155,7 @@ class ProcessPool::Process {
                                      program_->stdout_fd(), program_->stderr_fd()};
     for (int i = 0; i < kCount; ++i) fds[i] = {descriptors[i], POLLIN, 0};
     bool more = false;  // may be in the reader, where poll does not see it
-    HoldsSoon(kLooks, [&] { return poll(fds, 1, 0) != 0; });
+    HoldsSoon(kLooks, [&] { return poll(fds, kCount, 0) != 0; });
     for (;;) {
       if (poll(fds, kCount, more ? 0 : -1) < 0) {
         if (errno == EINTR) continue;

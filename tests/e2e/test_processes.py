@@ -231,7 +231,10 @@ class Ladder(ProcessTest):
     @classmethod
     def setUpClass(cls):
         with tempfile.NamedTemporaryFile("w", suffix=".txtpb") as file:
-            file.write(config() + 'pools { name: "patient" max_threads: 1 stop_grace { seconds: 60 } }')
+            file.write(config() + """
+pools { name: "patient" max_threads: 1 stop_grace { seconds: 60 } }
+pools { name: "half-a-second" max_threads: 1 stop_grace { nanos: 500000000 } }
+""")
             file.flush()
             cls.shared = Server(flag("crashes"), f"--config={file.name}")
         cls.addClassCleanup(cls.shared.finish)
@@ -277,7 +280,7 @@ class Ladder(ProcessTest):
         self.assertEqual(self.steps(self.cancelled(name)), [Step.ASKED])
 
     def test_one_that_has_listened_is_not_abandoned_though_its_process_ends_slowly(self):
-        name = self.c.submit(apart("listens")).name
+        name = self.c.submit(apart("listens", pool="pools/half-a-second")).name  # a second is waited for the keeper
         pid = self.pid_of(self.shared, self.c, name)
         with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
             keeper = int(stat.read().rpartition(")")[2].split()[1])

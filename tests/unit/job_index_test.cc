@@ -12,6 +12,7 @@
 #include <gtest/gtest.h>
 
 #include "absl/strings/str_cat.h"
+#include "server/query/index_sets.h"
 #include "tests/support/job_builder.h"
 #include "tests/support/query_model.h"
 
@@ -279,6 +280,40 @@ TEST(JobIndexKeysTest, FollowsOptionsThatAreReplaced) {
   index.Erase(&job);
   EXPECT_EQ(listed("labels.team = b"), 0u);
   EXPECT_EQ(listed(""), 0u);
+}
+
+// Two keys of one job whose hashes begin alike: it is found by both, once.
+TEST(JobIndexKeysTest, KeysOfOneHashAreOneJob) {
+  std::map<uint64_t, std::string> keys;
+  std::string twin;
+  std::string other;
+  for (int i = 0; twin.empty(); ++i) {
+    const std::string key = absl::StrCat("k", i);
+    const auto [found, is_new] = keys.emplace(LabelEntry::FirstOf(key), key);
+    if (!is_new) {
+      twin = key;
+      other = found->second;
+    }
+  }
+  JobIndex index;
+  JobRecord job = MakeRecord("a");
+  JobOptions options;
+  options.labels = {{other, "x"}, {twin, "x"}};
+  std::sort(options.labels.begin(), options.labels.end());
+  job.options = std::make_shared<const JobOptions>(std::move(options));
+  index.Insert(&job);
+  std::vector<std::unique_ptr<JobRecord>> without;  // so many that to go by the key is less to look at
+  for (int i = 0; i < 100; ++i) {
+    without.push_back(std::make_unique<JobRecord>(MakeRecord(absl::StrCat("without-", i))));
+    index.Insert(without.back().get());
+  }
+  for (const std::string& key : {twin, other}) {
+    JobQuery query;
+    query.filter = *JobFilter::Parse(absl::StrCat("labels.", key, ":*"));
+    const JobIndex::Found found = index.List(query);
+    ASSERT_EQ(found.jobs.size(), 1u) << key;
+    EXPECT_EQ(found.jobs[0], &job);
+  }
 }
 
 }  // namespace
