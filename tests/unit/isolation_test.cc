@@ -369,6 +369,15 @@ std::vector<pid_t> ProcessIdsIn(const ThreadRegistry& threads) {
   return pids;
 }
 
+// Whether a pool's keeper, the one SERVICE thread in `threads`, has nothing to do: what it has started ahead
+// can be taken.
+bool KeeperRests(const ThreadRegistry& threads) {
+  const std::vector<ThreadInfo> all = threads.Snapshot().threads;
+  return std::none_of(all.begin(), all.end(), [](const ThreadInfo& thread) {
+    return thread.role == ThreadRole::kService && thread.running();
+  });
+}
+
 TEST(ProcessPoolTest, StartsSomeAheadAndReplacesThem) {
   ThreadRegistry threads;
   ForkServer fork_server;
@@ -504,7 +513,7 @@ TEST(ProcessPoolTest, TheUsedDoNotPushTheUnusedOut) {
   options.min_idle = 1;
   options.idle_timeout = absl::ZeroDuration();
   ProcessPool pool(options, fork_server, threads);
-  ASSERT_TRUE(Eventually([&] { return ProcessIdsIn(threads).size() == 1; }));
+  ASSERT_TRUE(Eventually([&] { return ProcessIdsIn(threads).size() == 1 && KeeperRests(threads); }));
   const pid_t ahead = ProcessIdsIn(threads)[0];
   auto one = pool.Take(ProcessUse::kBuiltIn);
   auto other = pool.Take(ProcessUse::kBuiltIn);
